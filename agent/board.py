@@ -1,0 +1,62 @@
+"""The latest state of everything, and a bounded list of events: loops write, page and status read.
+
+Nothing on the board names a person. Reading it never waits for a device, a disk or the network.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agent.clock import Clock
+
+#: Events kept for whoever looks later: an hour at the desk, a few kilobytes.
+MAX_EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, told by its catalogue code."""
+
+    number: int
+    at: datetime
+    code: str
+    facts: Mapping[str, str]
+
+
+class Board:
+    """Topics such as "reader", "camera", "screen", "platform", each with its latest state."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._topics: dict[str, dict[str, Any]] = {}
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._number = 0
+
+    def post(self, topic: str, **state: Any) -> None:
+        """Replace the state of a topic; the time of the change is kept with it."""
+        with self._lock:
+            self._topics[topic] = {**state, "since": self._clock.now().isoformat(timespec="milliseconds")}
+
+    def event(self, code: str, **facts: object) -> None:
+        """Append an event; the oldest one leaves when the list is full."""
+        with self._lock:
+            self._number += 1
+            self._events.append(
+                Event(self._number, self._clock.now(), code, {k: str(v) for k, v in facts.items()})
+            )
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """Return a copy of every topic's state."""
+        with self._lock:
+            return {topic: dict(state) for topic, state in self._topics.items()}
+
+    def events(self, after: int = 0) -> list[Event]:
+        """Return the kept events with a number above `after`, oldest first."""
+        with self._lock:
+            return [event for event in self._events if event.number > after]

@@ -1,0 +1,77 @@
+"""The breaker before the platform: when everything fails, one record asks now and then.
+
+Back-off belongs to the destination first, to the record second: with two thousand records waiting and
+no network, a schedule per record alone would make two thousand attempts a round. Pure and frozen; the
+uploader stores it, so that a restart loop does not hammer a platform that is down.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from agent import backoff
+
+#: Unknown outcomes in a row before the lane stops: one lost answer is a record's affair.
+UNKNOWN_LIMIT = 3
+#: The longest Retry-After that is honoured (a day), plus jitter. Beyond it the clock was set back.
+LONGEST_WAIT_S = 86400 + backoff.PLATFORM_CAP_S
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """Closed while `open_until` is None; half-open once that time has passed: one probe at a time."""
+
+    failures: int = 0
+    unknowns: int = 0
+    open_until: datetime | None = None
+    code: str = ""  # why it is open
+
+    @property
+    def closed(self) -> bool:
+        """Return whether records may flow freely."""
+        return self.open_until is None
+
+    def wait_s(self, now: datetime) -> float:
+        """Return seconds until the next probe; a wait that no rule could have made counts as over."""
+        if self.open_until is None:
+            return 0.0
+        wait = (self.open_until - now).total_seconds()
+        return 0.0 if wait > LONGEST_WAIT_S else max(0.0, wait)
+
+    def succeeded(self) -> Breaker:
+        """Return the breaker after an answer that shows the platform working."""
+        return Breaker()
+
+    def unknown(self, now: datetime, code: str, rng: random.Random) -> Breaker:
+        """Return the breaker after an answer that was lost or not believable."""
+        unknowns = self.unknowns + 1
+        if unknowns < UNKNOWN_LIMIT and self.closed:
+            return Breaker(self.failures, unknowns, None, "")
+        return self.failed(now, code, None, rng)
+
+    def failed(self, now: datetime, code: str, retry_after_s: float | None, rng: random.Random) -> Breaker:
+        """Return the breaker after the platform, or our way to it, failed as a whole."""
+        failures = self.failures + 1
+        if retry_after_s is None:
+            wait = backoff.full_jitter(failures, backoff.PLATFORM_CAP_S, rng)
+        else:
+            wait = backoff.at_least(retry_after_s, failures, backoff.PLATFORM_CAP_S, rng)
+        return Breaker(failures, self.unknowns, now + timedelta(seconds=wait), code)
+
+    def to_json(self) -> str:
+        """Return the stored form."""
+        values = asdict(self)
+        values["open_until"] = self.open_until.isoformat() if self.open_until else None
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str | None) -> Breaker:
+        """Rebuild a stored breaker; None gives a closed one."""
+        if text is None:
+            return cls()
+        values = json.loads(text)
+        until = values.pop("open_until")
+        return cls(**values, open_until=datetime.fromisoformat(until) if until else None)

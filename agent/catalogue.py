@@ -1,0 +1,94 @@
+"""Every code that a person can meet: what it means, who mends it, what to do, in Chinese and English.
+
+The bottom layer of the agent: whatever raises, logs or shows something names a code of catalogue.yaml.
+E... errors, W... warnings, I... information; the first digit tells the room: 1 reader, 2 camera and
+face, 3 outbox and disk, 4 network, 5 the platform's answers, 6 configuration, 7 keys, cipher and
+clock, 8 service, permissions and control.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any, ClassVar
+
+import yaml
+
+from drivers.errors import CodedError
+
+LANGUAGES = ("zh", "en")
+
+
+class AgentError(CodedError):
+    """An error of the agent itself, told by its code alone."""
+
+
+class TryLater(AgentError):
+    """The same call can succeed without anybody's intervention."""
+
+    retry: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Text:
+    """One language of an entry. `title` may hold {facts}; `do` lists what to do, in order."""
+
+    title: str
+    do: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One code. `who` is the one who can mend it: registrar, it, vendor, platform or nobody."""
+
+    code: str
+    severity: str  # info | warning | error
+    who: str
+    exit: int
+    texts: Mapping[str, Text]
+
+    def title(self, lang: str, facts: Mapping[str, str] | None = None) -> str:
+        """Return the sentence for people, its {facts} filled in; a missing fact shows as "?"."""
+        return _Lenient().vformat(self.texts[lang].title, (), dict(facts or {}))
+
+    def steps(self, lang: str, facts: Mapping[str, str] | None = None) -> list[str]:
+        """Return what to do, in order."""
+        return [_Lenient().vformat(step, (), dict(facts or {})) for step in self.texts[lang].do]
+
+
+class _Lenient(string.Formatter):
+    """A missing fact must not turn an error message into another error."""
+
+    def get_value(self, key: int | str, args: Any, kwargs: Any) -> Any:
+        return kwargs.get(key, "?") if isinstance(key, str) else "?"
+
+
+@lru_cache(maxsize=1)
+def entries() -> Mapping[str, Entry]:
+    """Return every entry by its code."""
+    text = resources.files("agent").joinpath("catalogue.yaml").read_text("utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return {code: _entry(code, raw) for code, raw in yaml.load(text, Loader=loader).items()}  # noqa: S506
+
+
+def _entry(code: str, raw: Mapping[str, Any]) -> Entry:
+    severity = {"E": "error", "W": "warning", "I": "info"}[code[0]]
+    texts = {lang: Text(title=raw[lang]["title"], do=tuple(raw[lang].get("do", ()))) for lang in LANGUAGES}
+    return Entry(code, severity, raw.get("who", "nobody"), int(raw.get("exit", 1)), texts)
+
+
+def entry(code: str) -> Entry:
+    """Return the entry of `code`. KeyError for a code the catalogue does not have."""
+    return entries()[code]
+
+
+def describe(error: CodedError, lang: str) -> str:
+    """Return the one-line sentence for an error: title, then the code in brackets."""
+    return (
+        f"{entry(error.code).title(lang, error.facts)}（{error.code}）"
+        if lang == "zh"
+        else (f"{entry(error.code).title(lang, error.facts)} ({error.code})")
+    )

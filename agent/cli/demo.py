@@ -1,0 +1,227 @@
+"""`demo`: the main job once, with nothing attached, told step by step.
+
+Every part is the real one - bytes over a pty, face engine, outbox, signature, SM4, HTTP - except what
+stands for the outside world: the reader, the camera's picture and the platform are simulated.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.catalogue import AgentError, entry
+from agent.cli.options import Settings, Verb, pass_settings
+
+if TYPE_CHECKING:
+    from agent.board import Event
+    from agent.service import Agent
+    from agent.simulate.platform import SimulatedPlatform
+    from drivers.simulator.reader import SimulatedReader
+
+CARD_HOLDER = "collins"
+IMPOSTOR = "hopper"
+#: One card takes about two seconds; a machine under load may take much longer, but not for ever.
+PATIENCE_S = 60.0
+POLL_S = 0.02
+
+#: What of the board is worth a line, and what the step is called.
+STEPS = {
+    "I5001": ("平台", "platform"),
+    "I1003": ("读卡器", "reader"),
+    "I1004": ("刷卡", "card"),
+    "I2001": ("比对", "compare"),
+    "W2001": ("提示", "notice"),
+    "W2002": ("提示", "notice"),
+    "I3001": ("落盘", "disk"),
+    "I5002": ("上传", "upload"),
+    "I5003": ("回执", "receipt"),
+}
+
+
+def register(group: click.Group) -> None:
+    """Add the verb of this file."""
+    group.add_command(demo)
+
+
+@click.command(cls=Verb)
+@click.option(
+    "--cards", type=click.IntRange(1, 100), default=1, show_default=True, help="几张卡 / how many cards"
+)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--impostor", is_flag=True, help="摄像头前是另一个人 / somebody else sits before the camera")
+@click.option("--keep", is_flag=True, help="保留全部文件到 ./demo-run / keep all files in ./demo-run")
+@pass_settings
+def demo(settings: Settings, cards: int, seed: int, impostor: bool, keep: bool) -> None:
+    """演示：一次核验的全程 / watch one verification travel the whole way."""
+    with _folder(keep) as folder, _stage(folder, settings, cards, seed, impostor) as stage:
+        teller = Teller(settings, stage)
+        teller.opening(impostor)
+        for number in range(cards):
+            stage.reader.place(stage.reader.cards[number])
+            teller.follow_until(delivered=number + 1)
+            stage.reader.lift()
+        teller.closing(folder if keep else None)
+
+
+@dataclass
+class Stage:
+    """Everything that runs during the demo."""
+
+    agent: Agent
+    platform: SimulatedPlatform
+    reader: SimulatedReader
+    log: Path
+
+
+@contextmanager
+def _folder(keep: bool) -> Iterator[Path]:
+    if keep:
+        folder = Path("demo-run") / time.strftime("%Y%m%d-%H%M%S")
+        folder.mkdir(parents=True, mode=0o700)
+        yield folder.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="kiosk-agent-demo-") as name:
+        yield Path(name)
+
+
+@contextmanager
+def _stage(folder: Path, settings: Settings, cards: int, seed: int, impostor: bool) -> Iterator[Stage]:
+    import cv2
+
+    from agent import logs
+    from agent.clock import SystemClock
+    from agent.config import load
+    from agent.service import running
+    from agent.simulate import portraits, site
+    from agent.simulate.platform import SimulatedPlatform
+    from drivers.simulator import cards as deck
+    from drivers.simulator.reader import SimulatedReader
+
+    camera = folder / "camera.png"
+    cv2.imwrite(str(camera), portraits.live(IMPOSTOR if impostor else CARD_HOLDER))
+    log = folder / "agent.log"
+    with ExitStack() as stack:
+        stream = stack.enter_context(log.open("w", encoding="utf-8"))
+        reader = SimulatedReader(deck.generate(seed, cards), [portraits.path(CARD_HOLDER)])
+        stack.enter_context(reader)
+        credentials = site.Credentials.made_up()
+        ledger = folder / "ledger.jsonl"
+        platform = SimulatedPlatform(credentials.secret, site.ORG_APP_ID, credentials.ticket, ledger)
+        stack.enter_context(platform)
+        config = load(
+            site.build(
+                folder,
+                credentials,
+                base_url=platform.url,
+                reader_port=reader.port,
+                camera=str(camera),
+                lang=settings.language,
+            )
+        )
+        logs.set_up(config.lang, config.logging.level, stream)
+        agent = stack.enter_context(running(config, SystemClock()))
+        yield Stage(agent, platform, reader, log)
+
+
+class Teller:
+    """Tells what happens, as it happens."""
+
+    def __init__(self, settings: Settings, stage: Stage) -> None:
+        self._settings = settings
+        self._stage = stage
+        self._started = time.monotonic()
+        self._seen = 0
+        self._line = ""
+
+    def opening(self, impostor: bool) -> None:
+        """Say what is real here and what is not."""
+        say = self._settings.say
+        say(
+            "演示：读卡器、摄像头画面和平台是模拟的，其余都是真的。现场照片由证件照翻转、旋转、模糊、调暗而成，只说明流程，不说明准确率。",
+            "Demo: reader, camera picture and platform are simulated, all else is real. The live picture is the card's portrait, mirrored, turned, "
+            "blurred and darkened: this shows the way, not the accuracy.",
+        )
+        if impostor:
+            say("这次摄像头前是另一个人。", "This time somebody else sits before the camera.")
+        say(
+            f"平台 {self._stage.platform.url}（验签、SM4）；读卡器 {self._stage.reader.port}（115200 8N1）",
+            f"platform {self._stage.platform.url} (signature, SM4); reader {self._stage.reader.port} (115200 8N1)",
+        )
+        click.echo()
+
+    def follow_until(self, delivered: int) -> None:
+        """Print every step until so many records were delivered. AgentError E8107 when that takes too long."""
+        deadline = time.monotonic() + PATIENCE_S
+        outbox = self._stage.agent.own.outbox
+        while outbox.counts().delivered < delivered:
+            self._print_new()
+            if time.monotonic() > deadline:
+                raise AgentError("E8107", seconds=PATIENCE_S)
+            time.sleep(POLL_S)
+        self._print_new()
+
+    def closing(self, kept: Path | None) -> None:
+        """Print what the platform accepted, and that the log names nobody."""
+        say = self._settings.say
+        click.echo()
+        say(
+            "平台接收的内容（模拟平台的账本，不含个人信息）：",
+            "What the platform accepted (its ledger, without personal data):",
+        )
+        for line in self._stage.platform.accepted():
+            click.echo("  " + "  ".join(f"{key}={line[key]}" for key in LEDGER_KEYS if key in line))
+        balance = self._stage.agent.own.outbox.counts()
+        say(
+            f"账目：接收 {balance.accepted} = 送达 {balance.delivered} + 其余 {balance.accepted - balance.delivered}，差额 {balance.difference}",
+            f"balance: accepted {balance.accepted} = delivered {balance.delivered} + others {balance.accepted - balance.delivered}, difference {balance.difference}",
+        )
+        self._check_log()
+        if kept is not None:
+            say(f"文件保留在 {kept}", f"files kept in {kept}")
+
+    def _print_new(self) -> None:
+        for event in self._stage.agent.board.events(after=self._seen):
+            self._seen = event.number
+            self._print_event(event)
+            self._print_screen()
+
+    def _print_event(self, event: Event) -> None:
+        lang = 0 if self._settings.language == "zh" else 1
+        if event.code not in STEPS and entry(event.code).severity == "info":
+            return
+        step = STEPS.get(event.code, ("注意", "attention"))[lang]
+        title = entry(event.code).title(self._settings.language, event.facts)
+        details = "  ".join(f"{key}={value}" for key, value in event.facts.items() if key in DETAILS)
+        seconds = time.monotonic() - self._started
+        click.echo(f"{seconds:7.2f} s  {step:<8}{title}  {details}".rstrip())
+
+    def _print_screen(self) -> None:
+        screen = self._stage.agent.board.snapshot().get("screen", {})
+        code = str(screen.get("code", ""))
+        if not code or code == self._line:
+            return
+        self._line = code
+        text = entry(code).title(self._settings.language)
+        self._settings.say(f"           登记员看到：【{text}】", f"           the registrar sees: [{text}]")
+
+    def _check_log(self) -> None:
+        text = self._stage.log.read_text("utf-8")
+        fields = [field for card in self._stage.reader.cards for field in card.personal_fields()]
+        found = [field for field in fields if field in text]
+        if found:
+            raise AgentError("E8108", count=len(found))
+        self._settings.say(
+            f"日志 {len(text.splitlines())} 行，检查了 {len(fields)} 个证件字段：均未出现",
+            f"log: {len(text.splitlines())} lines, {len(fields)} fields of the cards looked for: none found",
+        )
+
+
+DETAILS = ("result", "score", "record", "person", "request", "length", "device", "port", "detail", "reason")
+LEDGER_KEYS = ("requestId", "faceResult", "faceScore", "verifyTime", "deviceNo", "bodyLength")

@@ -1,0 +1,151 @@
+"""`status`, `explain`, `face compare`: looking, without changing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.catalogue import AgentError, entries
+from agent.cli.options import Settings, Verb, VerbGroup, json_option, pass_settings
+from agent.cli.screen import print_json
+from agent.config import Config
+from agent.control.ask import ask
+
+#: Loaded here, not at the top, so that `status` stays as quick as it should be: see `face_compare`.
+WHO = {
+    "registrar": ("登记员", "registrar"),
+    "it": ("信息科", "hospital IT"),
+    "vendor": ("厂商", "vendor"),
+    "platform": ("平台管理员", "platform administrator"),
+    "nobody": ("无需处理", "nobody needs to act"),
+}
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    group.add_command(status)
+    group.add_command(explain)
+    group.add_command(face)
+
+
+@click.command(cls=Verb)
+@json_option
+@pass_settings
+def status(settings: Settings, as_json: bool) -> None:
+    """现在怎么样 / how things are, problems first."""
+    report = ask(settings.config(), "status")
+    if as_json:
+        print_json(report)
+        return
+    for line in _problems(report, settings.language):
+        click.echo(f"! {line}")
+    queue = report["queue"]
+    settings.say(
+        "守护进程运行中" if report["daemon"] else "守护进程未运行",
+        "daemon running" if report["daemon"] else "daemon not running",
+    )
+    for topic, state in sorted(report["topics"].items()):
+        click.echo(f"  {topic:<9} {_state(state, settings.language)}")
+    settings.say(
+        f"队列：待传 {queue['ready']}，传输中 {queue['sending']}，待补全 {queue['held']}，被拒 {queue['parked']}，"
+        f"已送达 {queue['delivered']}，合计 {queue['accepted']}，差额 {queue['difference']}",
+        f"queue: ready {queue['ready']}, sending {queue['sending']}, held {queue['held']}, parked {queue['parked']}, "
+        f"delivered {queue['delivered']}, accepted {queue['accepted']}, difference {queue['difference']}",
+    )
+
+
+def _problems(report: dict[str, Any], lang: str) -> list[str]:
+    codes = [
+        state["code"] for state in report["topics"].values() if str(state.get("code", " "))[:1] in {"E", "W"}
+    ]
+    found = [f"{entries()[code].title(lang)} [{code}]" for code in dict.fromkeys(codes)]
+    late = [loop["name"] for loop in report["loops"] if loop["late_s"] or not loop["alive"]]
+    if late:
+        found.append(("无响应的循环：" if lang == "zh" else "loops not answering: ") + ", ".join(late))
+    if report["queue"]["difference"]:
+        found.append("队列账目不平" if lang == "zh" else "the queue's counters do not balance")
+    if not report["clock_trusted"]:
+        found.append("本机时间不可信" if lang == "zh" else "this machine's clock cannot be trusted")
+    return found
+
+
+def _state(state: dict[str, Any], lang: str) -> str:
+    code = state.get("code")
+    text = entries()[code].title(lang) if code else ""
+    return f"{state.get('state', '')}  {text}".rstrip()
+
+
+@click.command(cls=Verb)
+@click.argument("code")
+@json_option
+@pass_settings
+def explain(settings: Settings, code: str, as_json: bool) -> None:
+    """说明一个代码 / what a code means and what to do."""
+    entry = entries().get(code.upper())
+    if entry is None:
+        raise AgentError("E8106", code=code)
+    lang = settings.language
+    if as_json:
+        print_json(
+            {
+                "code": entry.code,
+                "severity": entry.severity,
+                "who": entry.who,
+                "title": entry.title(lang),
+                "do": entry.steps(lang),
+            }
+        )
+        return
+    click.echo(f"{entry.code}  {entry.title(lang)}")
+    click.echo(("由谁处理：" if lang == "zh" else "who: ") + WHO[entry.who][0 if lang == "zh" else 1])
+    for number, step in enumerate(entry.steps(lang), start=1):
+        click.echo(f"  {number}. {step}")
+
+
+@click.group(cls=VerbGroup)
+def face() -> None:
+    """人脸比对工具 / tools for the face comparison."""
+
+
+@face.command()
+@click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@pass_settings
+def compare(settings: Settings, a: Path, b: Path, as_json: bool) -> None:
+    """比对两张照片 / compare two pictures."""
+    from agent.face.compare import face_compare
+    from agent.records import FaceResult
+
+    config = _config_if_any(settings)
+    verdict = face_compare(
+        a.read_bytes(),
+        b.read_bytes(),
+        config.face.weights_dir if config else None,
+        config.face.threshold if config else None,
+    )
+    passed = None if verdict.result is FaceResult.NOT_VERIFIED else verdict.result is FaceResult.PASSED
+    if as_json:
+        print_json(
+            {
+                "cosine": verdict.cosine,
+                "face_score": verdict.score,
+                "passed": passed,
+                "reason": verdict.reason,
+            }
+        )
+    elif passed is None:
+        settings.say(f"无法比对：{verdict.reason}", f"no comparison possible: {verdict.reason}")
+    else:
+        result = ("通过", "passed") if passed else ("未通过", "not passed")
+        settings.say(
+            f"{result[0]}：分值 {verdict.score}，余弦 {verdict.cosine:.4f}，阈值 {verdict.threshold}",
+            f"{result[1]}: score {verdict.score}, cosine {verdict.cosine:.4f}, threshold {verdict.threshold}",
+        )
+
+
+def _config_if_any(settings: Settings) -> Config | None:
+    """Return the configuration if there is one: comparing two files needs none."""
+    return settings.config() if settings.config_path.exists() else None

@@ -1,0 +1,90 @@
+"""Options that every verb has, before or behind its name, and what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from agent.config import Config, load
+
+DEFAULT_CONFIG = Path("/etc/kiosk-agent/config.yaml")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """What was said of configuration, language and tracebacks."""
+
+    config_path: Path = DEFAULT_CONFIG
+    lang: str | None = None
+    debug: bool = False
+
+    def config(self) -> Config:
+        """Load the configuration; its findings end the command with 78."""
+        config = load(self.config_path)
+        if self.lang is None:
+            self.lang = config.lang
+        return config
+
+    @property
+    def language(self) -> str:
+        """Return the language to speak: --lang, else the configuration's, else Chinese."""
+        return self.lang or "zh"
+
+    def say(self, zh: str, en: str) -> None:
+        """Print one line in the language of the user."""
+        click.echo(zh if self.language == "zh" else en)
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def _remember(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value is not None and option.name is not None:
+        setattr(context.ensure_object(Settings), option.name, value)
+
+
+def shared_options() -> list[click.Parameter]:
+    """Return fresh copies of the options that stand on every verb."""
+    shared: dict[str, Any] = {"expose_value": False, "callback": _remember, "default": None}
+    return [
+        click.Option(
+            ["--config", "config_path"],
+            type=click.Path(path_type=Path),
+            help="配置文件 / configuration file",
+            **shared,
+        ),
+        click.Option(["--lang"], type=click.Choice(["zh", "en"]), help="语言 / language", **shared),
+        click.Option(["--debug"], is_flag=True, help="出错时显示追踪 / show tracebacks", **shared),
+    ]
+
+
+class Verb(click.Command):
+    """A command that takes the shared options behind its name as well."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += shared_options()
+
+
+class VerbGroup(click.Group):
+    """A group whose commands are all of kind `Verb`, and which takes the shared options itself."""
+
+    command_class = Verb
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += shared_options()
+
+
+def json_option(function: F) -> F:
+    """Add --json: stable English keys, for programs."""
+    return click.option("as_json", "--json", is_flag=True, help="机器可读输出 / machine-readable output")(
+        function
+    )

@@ -1,0 +1,66 @@
+"""`run`, `check`, `reload`: the daemon and its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agent.cli.options import Settings, Verb, json_option, pass_settings
+from agent.cli.screen import print_json
+from agent.control import call
+
+CONFIG_WRONG = 78
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    for command in (run, check, reload):
+        group.add_command(command)
+
+
+@click.command(cls=Verb)
+@pass_settings
+def run(settings: Settings) -> None:
+    """以前台守护进程运行 / run the daemon in the foreground."""
+    # Imported here: `--version` and `status` must not pay for the readers' and the platform's libraries.
+    from agent.service import serve
+
+    serve(settings.config_path)
+
+
+@click.command(cls=Verb)
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--no-env", is_flag=True, help="不检查设备与网络 / look at the file alone")
+@json_option
+@pass_settings
+def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) -> None:
+    """检查配置文件 / check the configuration; exit 78 when something is wrong."""
+    from agent.config import examine
+
+    path = file or settings.config_path
+    config, findings = examine(path)
+    if settings.lang is None and config is not None:
+        settings.lang = config.lang
+    if as_json:
+        print_json(
+            {
+                "ok": config is not None,
+                "findings": [finding.as_json(settings.language) for finding in findings],
+            }
+        )
+    else:
+        for finding in findings:
+            click.echo(finding.line(settings.language))
+        if config is not None:
+            settings.say(f"{path}：配置正确", f"{path}: configuration is correct")
+    if config is None:
+        raise click.exceptions.Exit(CONFIG_WRONG)
+
+
+@click.command(cls=Verb)
+@pass_settings
+def reload(settings: Settings) -> None:
+    """让运行中的守护进程重新读取配置 / make the running daemon read its configuration again."""
+    call(settings.config(), "reload")
+    settings.say("配置已重新加载", "configuration reloaded")

@@ -1,0 +1,46 @@
+"""How results and errors reach the screen."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import click
+
+from agent.catalogue import describe, entry
+from agent.config import ConfigError
+from drivers.errors import CodedError
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print columns that line up although a Han character is two cells wide."""
+    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(_cells(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        cells = (cell + " " * (width - _cells(cell)) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def complain(error: CodedError, lang: str) -> int:
+    """Print an error with what to do about it. Return the exit status its code asks for."""
+    click.echo(describe(error, lang), err=True)
+    for number, step in enumerate(entry(error.code).steps(lang, error.facts), start=1):
+        click.echo(f"  {number}. {step}", err=True)
+    return entry(error.code).exit
+
+
+def complain_of_config(error: ConfigError, lang: str) -> int:
+    """Print every finding as `file:line:col CODE text`. Return 78."""
+    for finding in error.findings:
+        click.echo(finding.line(lang), err=True)
+    return entry(error.code).exit

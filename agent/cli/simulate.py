@@ -1,0 +1,136 @@
+"""`simulate reader`, `simulate platform`: the other ends of both lines, to rehearse against."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from agent.cli.options import Settings, VerbGroup, pass_settings
+
+#: Two card holders in turn: the camera of a rehearsal shows one of them, so both verdicts occur.
+DEFAULT_PORTRAITS = ("collins", "hopper")
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    group.add_command(simulate)
+
+
+@click.group(cls=VerbGroup)
+def simulate() -> None:
+    """模拟读卡器与平台 / simulated reader and platform; made-up data only."""
+
+
+@simulate.command()
+@click.option(
+    "--port-link",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="指向虚拟串口的链接 / symlink to the pty",
+)
+@click.option(
+    "--cards",
+    type=click.IntRange(1, 100000),
+    default=1,
+    show_default=True,
+    help="生成几张卡 / how many cards to generate",
+)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--cards-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None)
+@click.option(
+    "--loop",
+    "loop_s",
+    type=click.FloatRange(min=0.2),
+    default=None,
+    help="每隔几秒放下一张卡 / lay the next card every SECONDS",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="noise, checksum, silence, drop_byte, unplug_after ...",
+)
+@pass_settings
+def reader(
+    settings: Settings,
+    port_link: Path,
+    cards: int,
+    seed: int,
+    cards_file: Path | None,
+    loop_s: float | None,
+    faults: tuple[str, ...],
+) -> None:
+    """在虚拟串口上模拟读卡器 / serve the reader's protocol on a pty until interrupted."""
+    from agent.simulate import portraits
+    from drivers.simulator import cards as deck
+    from drivers.simulator.reader import SimulatedReader, parse_faults
+
+    laid = deck.load(cards_file) if cards_file else deck.generate(seed, cards)
+    pictures = [portraits.path(name) for name in DEFAULT_PORTRAITS]
+    with (
+        _until_signalled() as done,
+        SimulatedReader(laid, pictures, loop_s, parse_faults(faults)) as simulated,
+    ):
+        simulated.link(port_link)
+        settings.say(
+            f"模拟读卡器：{port_link}（{len(laid)} 张卡）",
+            f"simulated reader: {port_link} ({len(laid)} cards)",
+        )
+        if loop_s is None:
+            simulated.place(laid[0])
+        done.wait()
+
+
+@simulate.command()
+@click.option("--port", type=click.IntRange(0, 65535), required=True)
+@click.option(
+    "--ledger",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="每接收一条记录写一行 / one line per accepted record",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="lost-answer, unavailable, delay, forge ...",
+)
+@pass_settings
+def platform(settings: Settings, port: int, ledger: Path, faults: tuple[str, ...]) -> None:
+    """模拟平台：使用 --config 中的机构号与密钥 / simulate the platform with the secrets of --config."""
+    from agent import keys
+    from agent.simulate.platform import SimulatedPlatform, parse_faults
+
+    config = settings.config().platform
+    secret = keys.read_secret(config.org_app_secret, "platform.org_app_secret").decode()
+    ticket = keys.read_secret(config.authorization, "platform.authorization").decode()
+    simulated = SimulatedPlatform(
+        secret, config.org_app_id, ticket, ledger, port=port, faults=parse_faults(faults)
+    )
+    with _until_signalled() as done, simulated:
+        settings.say(
+            f"模拟平台：{simulated.url}，账本 {ledger}",
+            f"simulated platform: {simulated.url}, ledger {ledger}",
+        )
+        done.wait()
+
+
+@contextmanager
+def _until_signalled() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set."""
+    done = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: done.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield done
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

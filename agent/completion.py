@@ -1,0 +1,118 @@
+"""Held records: looks again whenever something may have changed, and completes what can be completed.
+
+A record is completed by appended supplements, never by rewriting it: the time stays that of the
+pictures, and a comparison that was not possible at the desk stays "not verified". What only a person
+can supply (who was the operator, which nation) stays held until that person does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent import images, logs
+from agent.audit import Audit
+from agent.board import Board
+from agent.clock import Clock
+from agent.config.schema import Config
+from agent.heartbeat import Heartbeat
+from agent.outbox import HeldRecord, Outbox
+from agent.records import Hold, PictureKind, Supplement
+from agent.verify import reasons_to_hold
+from drivers.errors import PhotoError
+from drivers.photo import PhotoDecoder
+
+log = logs.get(__name__)
+
+#: How often held records are looked at again without anybody asking.
+ROUND_S = 30.0
+_CONFIG = "configuration"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What completion works with."""
+
+    config: Callable[[], Config]
+    decoder: PhotoDecoder
+    outbox: Outbox
+    audit: Audit
+    board: Board
+    clock: Clock
+    record_ready: Callable[[], None]
+
+
+class Completion:
+    """Looks at held records again. One thread; `wake` may be called from any."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._wake = threading.Event()
+        self._checked_with: Config | None = None
+
+    def wake(self) -> None:
+        """Say that something changed: a supplement came, the configuration was reloaded."""
+        self._wake.set()
+
+    def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Complete what can be completed until `stop` is set."""
+        while not stop.is_set():
+            self._wake.clear()
+            self.round(heartbeat, stop)
+            with heartbeat.silence(ROUND_S):
+                self._wake.wait(ROUND_S)
+
+    def round(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Look once at every held record; a decoder that fails on one is not tried on the next."""
+        decoder_works = True
+        config = self._parts.config()
+        for held in self._parts.outbox.held():
+            if stop.is_set():
+                return
+            heartbeat.beat()
+            if Hold.CARD_PICTURE in held.holds and decoder_works:
+                with heartbeat.silence(self._parts.config().reader.photo_decoder.timeout_s):
+                    decoder_works = self._add_card_picture(held)
+            self._look_again(held, config)
+        self._checked_with = config
+
+    def _add_card_picture(self, held: HeldRecord) -> bool:
+        """Decode the kept photo block. Return whether the decoder works."""
+        parts = self._parts
+        block = parts.outbox.picture(held.id, PictureKind.PHOTO_BLOCK)
+        if block is None:
+            return True
+        limits = parts.config().images
+        try:
+            picture = images.decode(parts.decoder.decode_block(block))
+        except PhotoError as error:
+            log.debug("decoder still fails: %s", error.code)
+            return False
+        jpeg = images.encode(picture, limits.target_bytes, limits.max_base64_chars // 4 * 3)
+        parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
+        parts.audit.append("record.supplemented", who="completion", object=held.id, field="picture:card")
+        return True
+
+    def _look_again(self, held: HeldRecord, config: Config) -> None:
+        parts = self._parts
+        if Hold.OPERATOR in held.holds and config.operators.default is not None:
+            self._supplement(held.id, "operator", config.operators.default)
+        verification = parts.outbox.verification(held.id)
+        substitutes = config.platform.conventions.substitutes
+        holds = dict(reasons_to_hold(verification, parts.outbox.picture_kinds(held.id), substitutes))
+        if Hold.FIELD in held.holds and config is self._checked_with:
+            # Rendering found this fault under this very configuration, and would find it again.
+            holds[Hold.FIELD] = held.holds[Hold.FIELD]
+        if holds == held.holds:
+            return
+        parts.outbox.rehold(held.id, holds)
+        if not holds:
+            logs.say(log, "I3003", record=held.id)
+            parts.board.event("I3003", record=held.id)
+            parts.record_ready()
+
+    def _supplement(self, record: str, field: str, value: str) -> None:
+        parts = self._parts
+        parts.outbox.supplement(record, Supplement(field, value, _CONFIG, parts.clock.now()))
+        parts.audit.append("record.supplemented", who=_CONFIG, object=record, field=field)

@@ -1,0 +1,254 @@
+"""The shape of the configuration. Every key has a default unless its type says that it must be given.
+
+The keys and their defaults are an interface that other people's files rely on; rows such as "P1" or "R10"
+refer to the close reading of the platform's document in docs/platform.md.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+#: Six months: the shortest time that network logs must be kept (Cybersecurity Law, article 21).
+MIN_AUDIT_DAYS = 184
+#: operationUser is VARCHAR(10) in table 4.2.
+MAX_OPERATOR_CHARS = 10
+
+
+class Section(BaseModel):
+    """A block of the file: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, hide_input_in_errors=True)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
+Text50 = Annotated[str, Field(max_length=50), AfterValidator(_not_blank)]
+Operator = Annotated[str, Field(max_length=MAX_OPERATOR_CHARS), AfterValidator(_not_blank)]
+
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def _bytes(value: Any) -> Any:
+    """Read 20GiB, 500MB or a plain number of bytes."""
+    if not isinstance(value, str):
+        return value
+    for unit, factor in _UNITS.items():
+        if value.endswith(unit):
+            return int(Decimal(value[: -len(unit)].strip()) * factor)
+    return value
+
+
+class Secret(Section):
+    """Where a secret is kept; the value itself never stands in the file.
+
+    Exactly one of the two: `credential` names a systemd credential, `file` a file that only the
+    service's user may read.
+    """
+
+    credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,255}$")] | None = None
+    file: Text | None = None
+
+    def model_post_init(self, _context: object) -> None:
+        if (self.credential is None) == (self.file is None):
+            raise ValueError("one_of_credential_file")
+
+
+class Substitutes(Section):
+    """R7, R8: what to send for cards that carry no nation or address. Absent: held for the operator."""
+
+    nation_code: Annotated[str, Field(pattern=r"^\d{2}$")] | None = None
+    nation_name: Annotated[str, Field(max_length=10)] | None = None
+    address: Annotated[str, Field(max_length=100)] | None = None
+    police: Annotated[str, Field(max_length=100)] | None = None
+
+
+class CertStatus(Section):
+    """R20: certTimeoutStatus."""
+
+    valid: int = 0
+    expired: int = 1
+
+
+class CardTypes(Section):
+    """R26: the chip's letter -> cardType of appendix 1."""
+
+    R: str = "0"
+    J: str = "1"
+    I: str = "2"  # noqa: E741 -- the chip's own letter
+    Y: str = "2"
+
+
+class Conventions(Section):
+    """What the platform's document leaves open. Defaults are the safest reading of each row."""
+
+    sign_encoding: Literal["hex", "HEX", "base64"] = "hex"
+    sign_key: Literal["utf8", "hex", "base64"] = "utf8"
+    sign_template: str = "{id}{time}"
+    time_format: Literal["millis", "seconds", "yyyyMMddHHmmss", "yyyy-MM-dd HH:mm:ss"] = "millis"
+    request_id: Literal["hex32", "uuid36"] = "hex32"
+    request_id_per: Literal["record", "attempt"] = "record"
+    content_type: Text = "application/json;charset=UTF-8"
+    sm4_key: Literal["auto", "utf8", "hex", "first16", "md5", "md5hex16", "sm3"] = "auto"
+    padding: Literal["pkcs7", "zero"] = "pkcs7"
+    cipher_encoding: Literal["base64", "hex", "HEX"] = "base64"
+    body_shape: Literal["bare", "data"] = "bare"
+    verify_answer: Literal["required", "if-present", "off"] = "if-present"
+    answer_time: Literal["auto", "own", "request", "return_time"] = "auto"
+    decrypt_answer: Literal["auto", "off"] = "auto"
+    send_register_time: bool = False
+    long_name: Literal["send", "hold"] = "send"
+    length_unit: Literal["chars", "utf8", "gbk"] = "chars"
+    types: Literal["table", "example"] = "table"
+    sex_width: Literal[1, 2] = 1
+    nation_suffix: bool = True
+    substitutes: Substitutes = Substitutes()
+    card_dates: Literal["date", "datetime"] = "date"
+    permanent_date: str = "-"
+    score_decimals: Annotated[int, Field(ge=0, le=6)] = 2
+    cert_status: CertStatus = CertStatus()
+    absent_finger: Literal["omit", "null"] = "omit"
+    card_types: CardTypes = CardTypes()
+    private_use: Literal["send", "hold"] = "send"
+    address: Literal["printed", "newest"] = "printed"
+
+
+class Platform(Section):
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+[^\s]*$")]
+    org_app_id: Text
+    org_app_secret: Secret
+    authorization: Secret
+    encrypt: bool
+    ca_file: Text | None = None
+    proxy: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] | None = None
+    connect_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10
+    answer_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60
+    register_: Literal["auto", "never"] = Field("auto", alias="register")
+    correct_skew: bool = False
+    drain_per_minute: Annotated[int, Field(ge=1, le=6000)] = 60
+    retry_budget_per_hour: Annotated[int, Field(ge=1, le=100000)] = 600
+    conventions: Conventions = Conventions()
+
+
+class Device(Section):
+    """What /machine/info says; letter for letter as the administrator entered it."""
+
+    dept_id: Text50
+    dept_name: Text50
+    manufacturer: Text50
+    model: Text50 = "TSR-R3"
+    purchase_date: date
+    machine_code: Text50
+    device_no: Text50
+    register_user: Text50
+
+
+class PhotoDecoder(Section):
+    kind: Literal["command", "library", "simulated"] = "command"
+    command: tuple[Text, ...] = ("/opt/vendor/wlt2bmp",)
+    input: Literal["block", "frame"] = "block"
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 5
+
+
+class Reader(Section):
+    source: Literal["sdt", "none"] = "sdt"
+    port: Text = "auto"
+    poll_interval_s: Annotated[float, Field(ge=0.3, le=5)] = 0.35
+    photo_decoder: PhotoDecoder = PhotoDecoder()
+
+
+class Camera(Section):
+    source: Text = "auto"
+    password: Secret | None = None
+    width: Annotated[int, Field(ge=160, le=8192)] = 1280
+    height: Annotated[int, Field(ge=120, le=8192)] = 720
+    rotate: Literal[0, 90, 180, 270] = 0
+    mirror: bool = False
+
+
+class Face(Section):
+    engine: Literal["builtin", "none"] = "builtin"
+    weights_dir: Text | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+
+
+class Operators(Section):
+    default: Operator | None = None
+    list: tuple[Operator, ...] = ()
+
+
+class Images(Section):
+    target_bytes: Annotated[int, BeforeValidator(_bytes), Field(ge=10_000)] = 250_000
+    max_base64_chars: Annotated[int, Field(ge=20_000, le=3_000_000)] = 3_000_000
+
+
+class OutboxSection(Section):
+    max_bytes: Annotated[int, BeforeValidator(_bytes), Field(ge=2**20)] = 20 * 2**30
+    keep_delivered_h: Annotated[float, Field(ge=0, le=24 * 366)] = 24
+
+
+class Audit(Section):
+    keep_days: Annotated[int, Field(ge=MIN_AUDIT_DAYS)] = 200
+
+
+class Keys(Section):
+    """Absent: made at first start below state_dir/keys."""
+
+    seal: Secret | None = None
+    audit: Secret | None = None
+    pseudonym: Secret | None = None
+
+
+class Intake(Section):
+    http: bool = False
+    token: Secret | None = None
+    folder: Text | None = None
+    mapping: Text | None = None
+
+
+class Mask(Section):
+    name: Literal["surname", "all"] = "surname"
+    number: Annotated[str, Field(pattern=r"^\d\+\d$")] = "1+2"
+
+
+class Console(Section):
+    listen: Annotated[str, Field(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]|localhost):\d{1,5}$")] = (
+        "127.0.0.1:8765"
+    )
+    clear_after_s: Annotated[float, Field(ge=1, le=3600)] = 30
+    notice: str | None = None
+    mask: Mask = Mask()
+    max_streams: Annotated[int, Field(ge=1, le=64)] = 6
+
+
+class Logging(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section):
+    """The whole file."""
+
+    lang: Literal["zh", "en"] = "zh"
+    state_dir: Text = "/var/lib/kiosk-agent"
+    platform: Platform
+    device: Device
+    reader: Reader = Reader()
+    camera: Camera = Camera()
+    face: Face = Face()
+    operators: Operators = Operators()
+    images: Images = Images()
+    outbox: OutboxSection = OutboxSection()
+    audit: Audit = Audit()
+    keys: Keys = Keys()
+    intake: Intake = Intake()
+    console: Console = Console()
+    logging: Logging = Logging()

@@ -1,0 +1,199 @@
+"""The facts that travel through the agent: frozen, typed, silent about persons in `repr`.
+
+A `Verification` is made once, by `agent.verify`, and never changes; what is learned later is a
+`Supplement` beside it. Pictures travel beside the facts, never inside them, because they are sealed
+apart at rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+from drivers.card import CardKind
+
+#: Version of the facts' JSON form; part of what is authenticated at rest.
+FACTS_SCHEMA = 1
+
+
+class FaceResult(Enum):
+    """faceResult of table 4.2: the value is the platform's digit."""
+
+    FAILED = 0
+    PASSED = 1
+    NOT_VERIFIED = 2
+
+
+@dataclass(frozen=True)
+class FaceVerdict:
+    """Result of one comparison, with all that is needed to defend it later.
+
+    `score` is the platform's 0..1, derived from `cosine` by the mapping named `mapping` and rounded
+    down; both are None when no comparison was possible, and `reason` then names why.
+    """
+
+    result: FaceResult
+    reason: str = (
+        ""  # "", "no_face", "several_people", "photo_undecoded", "engine_missing", "below_threshold" ...
+    )
+    cosine: float | None = None
+    score: float | None = None
+    threshold: float | None = None  # cosine
+    model: str = ""  # first 12 hex digits of the recogniser file's SHA-256
+    mapping: str = ""  # version of the cosine -> score mapping
+    frames: int = 0  # how many camera frames were averaged
+    attempts: int = 1
+
+
+class PictureKind(Enum):
+    """What a sealed picture row holds. The value is stored: never change one."""
+
+    CAMERA = "camera"  # JPEG
+    CARD = "card"  # JPEG of the decoded chip photo
+    PHOTO_BLOCK = "photo_block"  # 1024 bytes WLT as read from the chip
+    FINGER = "finger"  # JPEG
+
+
+class Hold(Enum):
+    """Local reasons why a record cannot be sent yet. The value is stored and shown."""
+
+    OPERATOR = "operator"
+    CARD_PICTURE = "card_picture"
+    NATION = "nation"
+    ADDRESS = "address"
+    ISSUER = "issuer"
+    CLOCK = "clock"
+    FIELD = "field"  # a field breaks a rule of the platform's table; the reason names it
+
+
+@dataclass(frozen=True)
+class Finger:
+    """The three optional finger fields of table 4.2 (the picture travels with the other pictures)."""
+
+    score: float
+    result: int  # 0 failed, 1 passed, 2 not verified
+
+
+@dataclass(frozen=True)
+class Verification:
+    """One verification, complete or not. Field meanings as in `drivers.card.CardRecord`."""
+
+    id: str  # 32 lower-case hex digits; also the request id of every attempt
+    verified_at: datetime  # UTC, the time of the chosen camera picture
+    face: FaceVerdict
+    card_kind: CardKind
+    device_no: str
+    machine_code: str
+    source: str = "sdt"  # "sdt", or "intake" and the caller's own id behind a colon
+    clock_trusted: bool = True
+    name: str = field(default="", repr=False)
+    number: str = field(default="", repr=False)
+    sex_code: str = field(default="", repr=False)
+    nation_code: str = field(default="", repr=False)
+    birth: str = field(default="", repr=False)
+    address: str = field(default="", repr=False)
+    newest_address: str | None = field(default=None, repr=False)
+    issuer: str = field(default="", repr=False)
+    valid_from: str = field(default="", repr=False)
+    valid_until: str = field(default="", repr=False)
+    latin_name: str = field(default="", repr=False)
+    operator: str = field(default="", repr=False)
+    finger: Finger | None = None
+
+    def to_facts(self) -> dict[str, Any]:
+        """Return the JSON form; `from_facts` is its exact inverse."""
+        facts = asdict(self)
+        facts["verified_at"] = self.verified_at.astimezone(timezone.utc).isoformat()
+        facts["card_kind"] = self.card_kind.value
+        facts["face"]["result"] = self.face.result.value
+        facts["schema"] = FACTS_SCHEMA
+        return facts
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Verification:
+        """Rebuild a verification. ValueError for a schema this version does not know."""
+        values = dict(facts)
+        schema = values.pop("schema", None)
+        if schema != FACTS_SCHEMA:
+            raise ValueError(f"facts have schema {schema!r}, this version reads {FACTS_SCHEMA}")
+        values["verified_at"] = datetime.fromisoformat(values["verified_at"])
+        values["card_kind"] = CardKind(values["card_kind"])
+        values["face"] = FaceVerdict(**{**values["face"], "result": FaceResult(values["face"]["result"])})
+        if values["finger"] is not None:
+            values["finger"] = Finger(**values["finger"])
+        return cls(**values)
+
+
+#: Fields that a supplement may fill. Anything else of a verification is what the chip or the engine said.
+SUPPLEMENTABLE = frozenset({"operator", "nation_code", "address", "issuer"})
+
+
+@dataclass(frozen=True)
+class Supplement:
+    """One later addition to a held record: appended, never overwriting the original facts."""
+
+    field: str  # one of SUPPLEMENTABLE, or "picture:card"
+    value: str = field(repr=False)
+    who: str
+    at: datetime  # UTC
+
+
+def supplemented(verification: Verification, supplements: Sequence[Supplement]) -> Verification:
+    """Return the verification as it is to be sent: the original with its supplements, latest wins."""
+    changes = {s.field: s.value for s in supplements if s.field in SUPPLEMENTABLE}
+    return replace(verification, **changes) if changes else verification
+
+
+# --- what the platform's answer means ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof that the platform took a record: kept after the pictures are gone."""
+
+    request_id: str
+    return_time: int | None  # the platform's clock, milliseconds since 1970
+    code: int
+    exception_code: str | None
+    message: str
+    signed: bool  # the answer carried a signature and it was right
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The platform has the record and said so, believably."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The platform read the record and does not want it. Whose fault that is, the uploader judges."""
+
+    code: str  # catalogue code
+    platform_code: str
+    exception_code: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The platform may or may not have the record: send the same one again, same request id."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class PlatformDown:
+    """The platform, the way to it, or our right to speak to it is missing; no record is at fault."""
+
+    code: str
+    detail: str
+    retry_after_s: float | None = None
+
+
+Outcome = Delivered | Refused | Unknown | PlatformDown

@@ -1,0 +1,282 @@
+"""The daemon: wires the rooms together, starts their loops, and brings them to an end.
+
+The only place that knows every room. `Agent` is the running whole, used by `kiosk-agent run` and by the
+demo alike; `serve` adds what a process needs: signals, readiness, the watchdog, reload.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from agent import __version__, keys, logs
+from agent.board import Board
+from agent.catalogue import AgentError, entry
+from agent.clock import Clock, SystemClock
+from agent.completion import Completion
+from agent.completion import Parts as CompletionParts
+from agent.config import Config, load
+from agent.control import ControlServer
+from agent.control.verbs import Powers, handlers
+from agent.heartbeat import Heartbeat
+from agent.hmpt.client import PlatformClient
+from agent.live import Live
+from agent.notify import notify, watchdog_interval_s
+from agent.ownership import Ownership, owning
+from agent.station import Parts as StationParts
+from agent.station import Station
+from agent.supervisor import Loop, Supervisor
+from agent.uploader import Parts as UploaderParts
+from agent.uploader import Uploader
+from agent.vision import CameraState, Vision
+from drivers import photo
+from drivers.discovery import open_transport
+from drivers.sdt.reader import SdtReader
+
+log = logs.get(__name__)
+
+#: All loops together may take this long to end; systemd and operators are promised five seconds.
+STOP_S = 4.0
+#: How often what is over is cleared away and the time is remembered.
+HOUSEKEEPING_S = 30.0
+TICK_S = 1.0
+
+
+class Agent:
+    """One running agent: every loop of it, between `start` and `stop`."""
+
+    def __init__(self, config: Config, own: Ownership, clock: Clock) -> None:
+        self.live = Live(config)
+        self.board = Board(clock)
+        self.own = own
+        self._clock = clock
+        self._client = _client(config, clock)
+        self._vision = Vision(
+            config.camera,
+            config.face,
+            config.images,
+            clock,
+            _camera_password(config),
+            self._on_camera,
+        )
+        self.uploader = Uploader(self._uploader_parts())
+        self.completion = Completion(self._completion_parts())
+        self.station = Station(self._station_parts())
+        self._supervisor = Supervisor(self._loops())
+
+    def start(self) -> None:
+        """Start every loop. The screen says what the reader and camera say from here on."""
+        balance = self.own.outbox.counts()
+        waiting = balance.ready + balance.sending + balance.held
+        logs.say(log, "I8001", version=__version__, waiting=waiting)
+        self.own.audit.append("agent.started", who="service", object=__version__, durable=True)
+        self._vision.start()
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """End every loop within STOP_S; a send under way is left and its record goes out again."""
+        logs.say(log, "I8002")
+        self._client.close_soon()
+        self._vision.close()
+        self.uploader.wake()
+        self.completion.wake()
+        left = self._supervisor.stop(self._clock, STOP_S)
+        self._client.close()
+        if left:
+            logs.say(log, "W8102", loops=",".join(left))
+        self.own.audit.append("agent.stopped", who="service", object=__version__, durable=True)
+        balance = self.own.outbox.counts()
+        logs.say(log, "I8003", waiting=balance.ready + balance.sending + balance.held)
+
+    def healthy(self) -> bool:
+        """Return whether every loop beats in time."""
+        return self._supervisor.healthy()
+
+    def reload(self, config: Config) -> None:
+        """Take over what may change while running. AgentError E8105 names what needs a restart."""
+        self.live.replace(config)
+        logs.set_level(config.logging.level)
+        self.completion.wake()
+        self.uploader.wake()
+        logs.say(log, "I8004")
+        self.own.audit.append("config.reloaded", who="service", object="config", durable=True)
+
+    def powers(self, reload: Callable[[], None]) -> Powers:
+        """Return what the control verbs may see and do."""
+        return Powers(
+            own=self.own,
+            board=self.board,
+            loops=self._supervisor.states,
+            record_ready=self.uploader.wake,
+            reload=reload,
+        )
+
+    # --- wiring -------------------------------------------------------------------------------------
+
+    def _loops(self) -> list[Loop]:
+        work = {
+            "station": self.station.run,
+            "uploader": self.uploader.run,
+            "completion": self.completion.run,
+            "housekeeping": self._housekeeping,
+        }
+        if self.live.config().reader.source == "none":
+            del work["station"]
+        return [Loop(name, run, self._clock, self.board) for name, run in work.items()]
+
+    def _station_parts(self) -> StationParts:
+        config = self.live.config()
+        return StationParts(
+            config=self.live.config,
+            open_reader=lambda: SdtReader(open_transport(config.reader.port), self._clock.monotonic),
+            decoder=_decoder(config),
+            vision=self._vision,
+            outbox=self.own.outbox,
+            audit=self.own.audit,
+            board=self.board,
+            clock=self._clock,
+            pseudonyms=self.own.pseudonyms,
+            clock_trusted=self.own.clock_trusted,
+            record_kept=self.uploader.wake,
+        )
+
+    def _uploader_parts(self) -> UploaderParts:
+        return UploaderParts(
+            config=self.live.config,
+            client=self._client,
+            outbox=self.own.outbox,
+            audit=self.own.audit,
+            board=self.board,
+            clock=self._clock,
+            rng=random.SystemRandom(),
+            pseudonym=self.own.pseudonyms.of,
+        )
+
+    def _completion_parts(self) -> CompletionParts:
+        return CompletionParts(
+            config=self.live.config,
+            decoder=_decoder(self.live.config()),
+            outbox=self.own.outbox,
+            audit=self.own.audit,
+            board=self.board,
+            clock=self._clock,
+            record_ready=self.uploader.wake,
+        )
+
+    def _on_camera(self, state: CameraState) -> None:
+        if state.up:
+            logs.say(log, "I2002", source=self.live.config().camera.source)
+            self.board.post("camera", state="ok")
+        else:
+            logs.say(log, state.code, **state.facts)
+            self.board.post("camera", state="down", code=state.code)
+            self.board.event(state.code, **state.facts)
+
+    def _housekeeping(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Delete the bodies of what was delivered long enough ago, and remember the time."""
+        while not stop.is_set():
+            self.own.store_time()
+            self.own.outbox.purge(
+                self._clock.now(), timedelta(hours=self.live.config().outbox.keep_delivered_h)
+            )
+            with heartbeat.silence(HOUSEKEEPING_S):
+                stop.wait(HOUSEKEEPING_S)
+
+
+def _client(config: Config, clock: Clock) -> PlatformClient:
+    return PlatformClient(
+        config.platform,
+        config.device,
+        keys.read_secret(config.platform.org_app_secret, "platform.org_app_secret"),
+        keys.read_secret(config.platform.authorization, "platform.authorization").decode(),
+        clock,
+    )
+
+
+def _camera_password(config: Config) -> str | None:
+    password = config.camera.password
+    return None if password is None else keys.read_secret(password, "camera.password").decode()
+
+
+def _decoder(config: Config) -> photo.PhotoDecoder:
+    decoder = config.reader.photo_decoder
+    return photo.build(decoder.kind, decoder.command, decoder.input, decoder.timeout_s)
+
+
+@contextmanager
+def running(config: Config, clock: Clock) -> Iterator[Agent]:
+    """Run an agent for the length of a block."""
+    with owning(config, clock) as own:
+        agent = Agent(config, own, clock)
+        agent.start()
+        try:
+            yield agent
+        finally:
+            agent.stop()
+
+
+def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
+    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. A second signal kills."""
+    config = load(config_path)
+    logs.set_up(config.lang, config.logging.level)
+    stop, hangup = threading.Event(), threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_signals(stop, hangup))
+        agent = stack.enter_context(running(config, SystemClock()))
+
+        def reload() -> None:
+            agent.reload(load(config_path))
+
+        verbs = handlers(agent.powers(reload))
+        stack.enter_context(ControlServer.at(agent.own.state_dir, env, verbs))
+        notify("READY=1", env)
+        _tick(agent, stop, hangup, reload, env)
+        notify("STOPPING=1", env)
+
+
+def _tick(
+    agent: Agent,
+    stop: threading.Event,
+    hangup: threading.Event,
+    reload: Callable[[], None],
+    env: Mapping[str, str],
+) -> None:
+    """Feed the watchdog while every loop beats, and tell systemd in one line how things are."""
+    interval_s = watchdog_interval_s(env)
+    while not stop.wait(TICK_S if interval_s is None else min(TICK_S, interval_s)):
+        if hangup.is_set():
+            hangup.clear()
+            try:
+                reload()
+            except AgentError as error:
+                logs.say_error(log, error)
+        screen = agent.board.snapshot().get("screen", {})
+        code = str(screen.get("code", ""))
+        status = entry(code).title(agent.live.config().lang) if code else ""
+        notify(f"STATUS={status}" + ("\nWATCHDOG=1" if agent.healthy() else ""), env)
+
+
+@contextmanager
+def _signals(stop: threading.Event, hangup: threading.Event) -> Iterator[None]:
+    """Turn signals into events; after the first request to stop the old handlers stand again."""
+
+    def on_stop(number: int, _frame: object) -> None:
+        signal.signal(number, before[number])
+        stop.set()
+
+    def on_hangup(_number: int, _frame: object) -> None:
+        hangup.set()
+
+    wanted = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_hangup}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,7 @@
+"""The flow at the desk: a pure state machine, and the loop that drives it."""
+
+from __future__ import annotations
+
+from agent.station.loop import Station
+
+__all__ = ["Station"]

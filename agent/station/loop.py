@@ -1,0 +1,272 @@
+"""The loop at the desk: polls the reader, carries out what the flow decides, keeps what was verified.
+
+Nothing here waits for the network. Until the outbox says that a record is durable nothing of the card
+is kept but the sealed mark of an opened attempt; after it, the record no longer needs this loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from agent import logs
+from agent.audit import Audit
+from agent.board import Board
+from agent.clock import Clock
+from agent.config.schema import Config
+from agent.heartbeat import Heartbeat
+from agent.outbox import Outbox
+from agent.records import FaceResult, PictureKind
+from agent.station import flow
+from agent.verify import reasons_to_hold, verify
+from agent.vision import Observation, Vision
+from drivers.card import CardRecord
+from drivers.errors import (
+    CodedError,
+    PhotoError,
+    ReaderError,
+    ReaderProtocolError,
+    ReaderRefused,
+    ReaderTimeout,
+)
+from drivers.photo import PhotoDecoder
+from drivers.sdt.reader import SdtReader
+
+log = logs.get(__name__)
+
+#: How long a reader that is missing is left alone before the next look: short enough for a replugged
+#: cable to feel immediate, long enough not to fill a log or a bus.
+REOPEN_S = 1.0
+#: Silent or garbled finds in a row before the line is closed and opened anew.
+FAULTS_BEFORE_REOPEN = 3
+#: How long the woman is asked to look at the camera.
+LOOK_S = 8.0
+#: What a decoder and a face engine may take beyond that before the loop counts as hung.
+LOOK_GRACE_S = 30.0
+
+#: Refusals that putting the card down again cannot mend: self-test failed, module not authorised.
+PERMANENT = frozenset({"E1107"})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the station works with; everything comes from outside, so that a test can bring its own."""
+
+    config: Callable[[], Config]
+    open_reader: Callable[[], SdtReader]
+    decoder: PhotoDecoder
+    vision: Vision
+    outbox: Outbox
+    audit: Audit
+    board: Board
+    clock: Clock
+    pseudonyms: logs.Pseudonyms
+    clock_trusted: Callable[[], bool]
+    record_kept: Callable[[], None]  # wakes the uploader
+
+
+class Station:
+    """Drives `flow` with a real reader, camera and outbox. One thread."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._desk = flow.Desk()
+        self._reader: SdtReader | None = None
+        self._faults = 0
+        self._told: str | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Serve the desk until `stop` is set."""
+        self._heartbeat = heartbeat
+        try:
+            while not stop.is_set():
+                heartbeat.beat()
+                stop.wait(self._turn())
+        finally:
+            self._close_reader()
+
+    def _turn(self) -> float:
+        """Look once whether a card is there, and serve it. Return the seconds until the next look."""
+        try:
+            if self._reader is None:
+                self._reader = self._parts.open_reader()
+            found = self._reader.find()
+        except (ReaderTimeout, ReaderProtocolError) as error:
+            return self._line_fault(error)
+        except ReaderError as error:
+            return self._lost(error)
+        self._answered()
+        if found:
+            self._serve(self._reader)
+        return self._parts.config().reader.poll_interval_s
+
+    def _answered(self) -> None:
+        self._faults = 0
+        if self._desk.phase is flow.Phase.READER_DOWN:
+            self._told = None
+            logs.say(log, "I1003", port=self._parts.config().reader.port)
+            self._parts.board.post("reader", state="ok")
+            self._handle(flow.ReaderUp(interrupted=bool(self._parts.outbox.interrupted())))
+
+    def _line_fault(self, error: ReaderError) -> float:
+        """A find that was not answered: wait for the next one, and open the line anew if it goes on."""
+        self._faults += 1
+        if self._faults < FAULTS_BEFORE_REOPEN:
+            return self._parts.config().reader.poll_interval_s
+        return self._lost(error)
+
+    def _lost(self, error: ReaderError) -> float:
+        self._close_reader()
+        self._faults = 0
+        # The same fault of the same reader is told once, not once a second.
+        if self._told != error.code:
+            self._told = error.code
+            logs.say_error(log, error)
+            self._parts.board.event(error.code, **error.facts)
+        self._parts.board.post("reader", state="down", code=error.code)
+        self._handle(flow.ReaderLost(error.code))
+        return REOPEN_S
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _serve(self, reader: SdtReader) -> None:
+        presented_at = self._parts.clock.monotonic()
+        try:
+            reader.select()
+            card = reader.read()
+        except ReaderRefused as error:
+            if error.code in PERMANENT:
+                self._lost(error)
+            else:
+                self._unreadable(error)
+        except (ReaderTimeout, ReaderProtocolError) as error:
+            self._unreadable(error)
+        except ReaderError as error:
+            self._lost(error)
+        else:
+            self._parts.outbox.clear_interrupted()
+            self._handle(flow.CardRead(uuid.uuid4().hex, card, presented_at))
+
+    def _unreadable(self, error: ReaderError) -> None:
+        logs.say_error(log, error)
+        self._parts.board.event(error.code, **error.facts)
+        self._handle(flow.CardUnreadable(error.code))
+
+    # --- effects ------------------------------------------------------------------------------------
+
+    def _handle(self, event: flow.DeskEvent) -> None:
+        """Advance the flow, carry out its effects, and feed back what they bring, until nothing is left."""
+        pending = [event]
+        while pending:
+            self._desk, effects = flow.advance(self._desk, pending.pop(0))
+            for effect in effects:
+                answer = self._perform(effect)
+                if answer is not None:
+                    pending.append(answer)
+
+    def _perform(self, effect: flow.Effect) -> flow.DeskEvent | None:
+        match effect:
+            case flow.Show(light, code):
+                self._parts.board.post("screen", state=light.value, code=code)
+            case flow.OpenAttempt(attempt):
+                self._parts.outbox.open_attempt(attempt)
+            case flow.CloseAttempt(attempt):
+                self._parts.outbox.close_attempt(attempt)
+            case flow.Look(attempt, card, presented_at):
+                return self._look(attempt, card, presented_at)
+            case flow.Keep(attempt, card, observation):
+                return self._keep(attempt, card, observation)
+        return None
+
+    def _look(self, attempt: str, card: CardRecord, presented_at: float) -> flow.DeskEvent:
+        parts = self._parts
+        parts.board.event("I1004", attempt=attempt, kind=card.kind.value)
+        limit = LOOK_S + LOOK_GRACE_S + parts.config().reader.photo_decoder.timeout_s
+        with self._silence(limit):
+            picture = self._decoded(card)
+            try:
+                observation = parts.vision.observe(picture, presented_at, LOOK_S)
+            except CodedError as error:
+                logs.say_error(log, error, attempt=attempt)
+                return flow.LookFailed(attempt, error.code)
+        verdict = observation.verdict
+        parts.board.event(
+            "I2001",
+            attempt=attempt,
+            result=verdict.result.name.lower(),
+            score="-" if verdict.score is None else verdict.score,
+            reason=verdict.reason or observation.reason or "-",
+        )
+        return flow.Looked(attempt, observation)
+
+    def _decoded(self, card: CardRecord) -> bytes | None:
+        """Return the chip's picture, or None: then the record is held and completes when a decoder works."""
+        try:
+            return self._parts.decoder.decode(card)
+        except PhotoError as error:
+            logs.say_error(log, error)
+            self._parts.board.event(error.code, **error.facts)
+            return None
+
+    def _keep(self, attempt: str, card: CardRecord, observation: Observation) -> flow.DeskEvent:
+        parts = self._parts
+        config = parts.config()
+        verification = verify(
+            card,
+            observation.verdict,
+            record_id=attempt,
+            verified_at=parts.clock.now() - self._age(observation),
+            clock_trusted=parts.clock_trusted(),
+            operator=config.operators.default,
+            device=config.device,
+        )
+        pictures = _pictures(card, observation)
+        holds = reasons_to_hold(verification, pictures, config.platform.conventions.substitutes)
+        try:
+            parts.outbox.put(verification, pictures, person=parts.pseudonyms.full(card.number), holds=holds)
+        except CodedError as error:
+            logs.say_error(log, error, attempt=attempt)
+            parts.board.event(error.code, **error.facts)
+            return flow.NotKept(attempt, error.code)
+        self._told_kept(attempt, card, observation, holds=len(holds))
+        return flow.Kept(attempt, len(holds))
+
+    def _told_kept(self, attempt: str, card: CardRecord, observation: Observation, *, holds: int) -> None:
+        parts = self._parts
+        result = observation.verdict.result
+        person = parts.pseudonyms.of(card.number)
+        parts.audit.append("record.accepted", who="station", object=attempt, result=result.name.lower())
+        logs.say(log, "I3002" if holds else "I3001", record=attempt, person=person, holds=holds)
+        parts.board.event("I3001", record=attempt, person=person)
+        if result is not FaceResult.PASSED:
+            code = "W2001" if result is FaceResult.FAILED else "W2002"
+            logs.say(log, code, record=attempt, person=person)
+            parts.board.event(code, record=attempt)
+        parts.record_kept()
+
+    def _age(self, observation: Observation) -> timedelta:
+        taken_at = observation.taken_at_monotonic
+        if taken_at is None:
+            return timedelta()
+        return timedelta(seconds=max(0.0, self._parts.clock.monotonic() - taken_at))
+
+    def _silence(self, seconds: float) -> contextlib.AbstractContextManager[None]:
+        heartbeat = self._heartbeat
+        return contextlib.nullcontext() if heartbeat is None else heartbeat.silence(seconds)
+
+
+def _pictures(card: CardRecord, observation: Observation) -> dict[PictureKind, bytes]:
+    found = {
+        PictureKind.CAMERA: observation.camera_jpeg,
+        PictureKind.CARD: observation.card_jpeg,
+        PictureKind.PHOTO_BLOCK: card.photo_block,
+    }
+    return {kind: picture for kind, picture in found.items() if picture}
