@@ -91,7 +91,7 @@ class Completion:
             return False
         jpeg = images.encode(picture, limits.target_bytes, limits.max_base64_chars // 4 * 3)
         parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
-        parts.audit.append("record.supplemented", who="completion", object=held.id, field="picture:card")
+        parts.audit.append("record.supplemented", who="completion", target=held.id, field="picture:card")
         return True
 
     def _look_again(self, held: HeldRecord, config: Config) -> None:
@@ -115,4 +115,4 @@ class Completion:
     def _supplement(self, record: str, field: str, value: str) -> None:
         parts = self._parts
         parts.outbox.supplement(record, Supplement(field, value, _CONFIG, parts.clock.now()))
-        parts.audit.append("record.supplemented", who=_CONFIG, object=record, field=field)
+        parts.audit.append("record.supplemented", who=_CONFIG, target=record, field=field)

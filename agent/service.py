@@ -75,7 +75,7 @@ class Agent:
         balance = self.own.outbox.counts()
         waiting = balance.ready + balance.sending + balance.held
         logs.say(log, "I8001", version=__version__, waiting=waiting)
-        self.own.audit.append("agent.started", who="service", object=__version__, durable=True)
+        self.own.audit.append("agent.started", who="service", target=__version__, durable=True)
         self._vision.start()
         self._supervisor.start()
 
@@ -90,7 +90,7 @@ class Agent:
         self._client.close()
         if left:
             logs.say(log, "W8102", loops=",".join(left))
-        self.own.audit.append("agent.stopped", who="service", object=__version__, durable=True)
+        self.own.audit.append("agent.stopped", who="service", target=__version__, durable=True)
         balance = self.own.outbox.counts()
         logs.say(log, "I8003", waiting=balance.ready + balance.sending + balance.held)
 
@@ -105,7 +105,7 @@ class Agent:
         self.completion.wake()
         self.uploader.wake()
         logs.say(log, "I8004")
-        self.own.audit.append("config.reloaded", who="service", object="config", durable=True)
+        self.own.audit.append("config.reloaded", who="service", target="config", durable=True)
 
     def powers(self, reload: Callable[[], None]) -> Powers:
         """Return what the control verbs may see and do."""

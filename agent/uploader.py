@@ -128,6 +128,8 @@ class Uploader:
 
     def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
         """Deliver until `stop` is set."""
+        # Should an earlier run of this loop have died over a record, nobody else is sending it now.
+        self._parts.outbox.return_abandoned()
         self._post()
         while not stop.is_set():
             heartbeat.beat()
@@ -172,7 +174,7 @@ class Uploader:
         if isinstance(outcome, Delivered):
             stamp = {"at": parts.clock.now().isoformat(), "exception": outcome.receipt.exception_code}
             parts.outbox.set_setting(self._registration(), json.dumps(stamp))
-            parts.audit.append("device.registered", who="uploader", object=parts.config().device.device_no)
+            parts.audit.append("device.registered", who="uploader", target=parts.config().device.device_no)
             logs.say(log, "I5001", device=parts.config().device.device_no)
             parts.board.event("I5001", device=parts.config().device.device_no)
             self._lane(self._breaker.succeeded())
@@ -220,7 +222,7 @@ class Uploader:
                 return SettleDelivered(receipt)
             case PlatformDown(code, detail, retry_after_s):
                 self._lane_failed(code, retry_after_s, detail)
-                return SettleLater(self._parts.clock.now(), code, detail, unknown=False)
+                return SettleLater(self._parts.clock.now(), code, detail, unknown=None)
             case Unknown(code, detail):
                 self._lane(self._breaker.unknown(self._parts.clock.now(), code, self._parts.rng))
                 logs.say(log, code, record=claim.id, detail=detail)
@@ -254,7 +256,7 @@ class Uploader:
     def _settle(self, claim: Claim, settlement: Settlement) -> None:
         self._parts.outbox.settle(claim, settlement)
         if isinstance(settlement, SettleDelivered):
-            self._parts.audit.append("record.delivered", who="uploader", object=claim.id)
+            self._parts.audit.append("record.delivered", who="uploader", target=claim.id)
         self._post()
 
     # --- the lane -----------------------------------------------------------------------------------

@@ -164,7 +164,9 @@ class Site:
         """Return the request ids that the platform wrote down, in order, repeats included."""
         if not self.ledger.exists():
             return []
-        lines = [json.loads(line) for line in self.ledger.read_text("utf-8").splitlines() if line.endswith("}")]
+        lines = [
+            json.loads(line) for line in self.ledger.read_text("utf-8").splitlines() if line.endswith("}")
+        ]
         return [line["requestId"] for line in lines if line.get("kind") != "device"]
 
     def log(self) -> str:

@@ -105,7 +105,9 @@ def test_a_missing_reader_and_camera_are_told_once_and_come_back_by_themselves(t
         wait_for("the camera is missed", lambda: "[E2101]" in site.log())
         with site.reader(3, 1.0):
             wait_for("a card without a camera is not verified", lambda: site.log().count("[I1003]") == 1)
-            wait_for("the screen says that the camera is missing", lambda: "E2101" in site.cli("status").stdout)
+            wait_for(
+                "the screen says that the camera is missing", lambda: "E2101" in site.cli("status").stdout
+            )
             assert site.kept() == set()
             hidden.rename(camera)
             wait_for("the camera is back", lambda: "[I2002]" in site.log())

@@ -49,7 +49,9 @@ SM4_CIPHER = bytes.fromhex("681edf34d206965e86b3e94f536e4246")
 GCM_KEY = SM4_BLOCK
 GCM_NONCE = bytes.fromhex("00001234567800000000abcd")
 GCM_AAD = bytes.fromhex("feedfacedeadbeeffeedfacedeadbeefabaddad2")
-GCM_PLAIN = bytes.fromhex("aa" * 8 + "bb" * 8 + "cc" * 8 + "dd" * 8 + "ee" * 8 + "ff" * 8 + "ee" * 8 + "aa" * 8)
+GCM_PLAIN = bytes.fromhex(
+    "aa" * 8 + "bb" * 8 + "cc" * 8 + "dd" * 8 + "ee" * 8 + "ff" * 8 + "ee" * 8 + "aa" * 8
+)
 GCM_SEALED = bytes.fromhex(
     "17f399f08c67d5ee19d0dc9969c4bb7d5fd46fd3756489069157b282bb200735"
     "d82710ca5c22f0ccfa7cbf93d496ac15a56834cbcf98c397b4024a2691233b8d"

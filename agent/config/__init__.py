@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.config.loader import Finding, load
 from agent.config.schema import Config, Conventions
 
-__all__ = ["Config", "Conventions", "Finding", "load"]
+__all__ = ["Config", "Conventions"]

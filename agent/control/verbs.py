@@ -84,7 +84,7 @@ def _show(powers: Powers, record: str) -> dict[str, Any]:
 
 def _retry(powers: Powers, record: str, caller: Caller) -> dict[str, Any]:
     powers.own.outbox.retry(record)
-    powers.own.audit.append("record.retried", who=caller.name, object=record, durable=True)
+    powers.own.audit.append("record.retried", who=caller.name, target=record, durable=True)
     powers.record_ready()
     return {"id": record, "state": "ready"}
 

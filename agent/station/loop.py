@@ -243,7 +243,7 @@ class Station:
         parts = self._parts
         result = observation.verdict.result
         person = parts.pseudonyms.of(card.number)
-        parts.audit.append("record.accepted", who="station", object=attempt, result=result.name.lower())
+        parts.audit.append("record.accepted", who="station", target=attempt, result=result.name.lower())
         logs.say(log, "I3002" if holds else "I3001", record=attempt, person=person, holds=holds)
         parts.board.event("I3001", record=attempt, person=person)
         if result is not FaceResult.PASSED:

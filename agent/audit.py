@@ -1,0 +1,141 @@
+"""The audit trail: who did what to which record, when, with what result - chained by HMAC-SM3.
+
+One JSON line an event. Each line's `mac` covers the line before it, so that a line changed, removed or
+inserted shows. A line torn by a power cut is set aside and reported, and the chain goes on from the last
+whole one. No line names a person of whom a card was read.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agent import logs, sm
+from agent.catalogue import AgentError
+from agent.clock import Clock
+
+log = logs.get(__name__)
+
+#: What the first line of a trail is chained to.
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of `Audit.verify`: `broken_at` is the number of the first line that does not fit."""
+
+    lines: int
+    broken_at: int | None
+
+
+class Audit:
+    """An open trail. Appending is safe from any thread."""
+
+    def __init__(self, path: Path, key: bytes, clock: Clock) -> None:
+        self._path = path
+        self._key = key
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._last, self._sequence = GENESIS, 0
+        try:
+            self._set_torn_tail_aside()
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise AgentError("E3301", path=path, reason=error.strerror) from error
+        for line in self._lines():
+            self._last, self._sequence = str(line.get("mac")), int(line.get("seq", 0))
+            self._counts[str(line.get("what"))] += 1
+
+    def __enter__(self) -> Audit:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(
+        self, what: str, *, who: str, target: str, result: str = "ok", durable: bool = False, **facts: str
+    ) -> None:
+        """Add one event. `durable`: return only when it is on the disk."""
+        with self._lock:
+            line: dict[str, Any] = {
+                "seq": self._sequence + 1,
+                "at": self._clock.now().isoformat(),
+                "who": who,
+                "what": what,
+                "object": target,
+                "result": result,
+                **facts,
+            }
+            mac = self._mac(self._last, line)
+            os.write(self._descriptor, _encoded({**line, "mac": mac}) + b"\n")
+            if durable:
+                os.fdatasync(self._descriptor)
+            self._last, self._sequence = mac, self._sequence + 1
+            self._counts[what] += 1
+
+    def count(self, what: str) -> int:
+        """Return how many events of this kind the trail holds."""
+        with self._lock:
+            return self._counts[what]
+
+    def verify(self) -> Report:
+        """Check the whole chain."""
+        last, lines = GENESIS, 0
+        for line in self._lines():
+            lines += 1
+            mac = str(line.pop("mac", ""))
+            if line.get("seq") != lines or not hmac.compare_digest(mac, self._mac(last, line)):
+                return Report(lines, broken_at=lines)
+            last = mac
+        return Report(lines, broken_at=None)
+
+    def close(self) -> None:
+        """Make everything durable and close the file."""
+        with self._lock:
+            os.fdatasync(self._descriptor)
+            os.close(self._descriptor)
+
+    def _mac(self, last: str, line: dict[str, Any]) -> str:
+        return sm.hmac_sm3(self._key, last.encode() + _encoded(line)).hex()
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        with self._path.open("rb") as file:
+            for raw in file:
+                yield _decoded(raw)
+
+    def _set_torn_tail_aside(self) -> None:
+        if not self._path.exists():
+            return
+        content = self._path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        torn = content[len(whole) :]
+        if not torn:
+            return
+        with self._path.with_suffix(".torn").open("ab") as aside:
+            aside.write(torn + b"\n")
+        os.truncate(self._path, len(whole))
+        logs.say(log, "W3302", bytes=len(torn))
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _decoded(raw: bytes) -> dict[str, Any]:
+    """Return a line's fields; whatever is not our JSON gives none, and so breaks the chain visibly."""
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) else {}

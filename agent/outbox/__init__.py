@@ -1,0 +1,34 @@
+"""The outbox: from `put` on, a record is delivered or shown, never lost.
+
+One SQLite file, one connection, one thread that owns it. Facts, pictures and supplements are sealed rows
+beside the meta row, which carries no personal data.
+"""
+
+from __future__ import annotations
+
+from agent.outbox.claims import (
+    Claim,
+    SettleDelivered,
+    SettleHeld,
+    SettleLater,
+    Settlement,
+    SettleParked,
+)
+from agent.outbox.ledger import Balance
+from agent.outbox.rows import AttemptRow, HeldRecord, ReceiptRow, RecordRow
+from agent.outbox.store import Outbox
+
+__all__ = [
+    "AttemptRow",
+    "Balance",
+    "Claim",
+    "HeldRecord",
+    "Outbox",
+    "ReceiptRow",
+    "RecordRow",
+    "SettleDelivered",
+    "SettleHeld",
+    "SettleLater",
+    "SettleParked",
+    "Settlement",
+]

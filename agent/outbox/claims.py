@@ -1,0 +1,253 @@
+"""Claim, send, settle: who is sending a record, and what became of it.
+
+A claim belongs to one process epoch and one token and has no lease time: it returns only when that
+process, or its loop, is gone - so a slow line or a clock jump makes no second sender. The claim and its
+attempt row are one commit, before anything is sent; nothing of them needs to survive a power cut, so they
+are not synced. What became of it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from agent.catalogue import AgentError
+from agent.outbox import ledger
+from agent.outbox.owner import transaction
+from agent.outbox.rows import find, holds_json, millis
+from agent.records import Hold, PictureKind, Receipt, Verification
+
+#: Three new records leave for each one that waited: today's desk is not behind three weeks of backlog.
+NEW_TO_WAITING = 3
+#: No back-off is longer; a later time was set by a clock that has since been put right.
+LONGEST_WAIT = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One record, ours to send."""
+
+    id: str
+    token: str
+    attempts: int  # this one included
+    verification: Verification = field(repr=False)
+    kept_conventions: str | None  # JSON of the attempt whose answer is not known
+    picture: Callable[[PictureKind], bytes | None] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SettleDelivered:
+    """The platform has it."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
+class SettleLater:
+    """Again at `next_attempt_at`.
+
+    `unknown`: True, the platform may have it already; False, it answered and has not; None, it was not
+    reached, so that whatever was known before still holds.
+    """
+
+    next_attempt_at: datetime
+    code: str
+    detail: str
+    unknown: bool | None
+
+
+@dataclass(frozen=True)
+class SettleHeld:
+    """Something is missing locally."""
+
+    holds: Mapping[Hold, str]
+
+
+@dataclass(frozen=True)
+class SettleParked:
+    """Refused for good: waits for a person."""
+
+    code: str
+    detail: str
+
+
+Settlement = SettleDelivered | SettleLater | SettleHeld | SettleParked
+
+# Due, in its lane, and no earlier record of the same person is due as well.
+DUE = """
+SELECT * FROM record AS r
+WHERE state = 'ready' AND lane = :lane AND next_attempt_at <= :now AND NOT EXISTS (
+    SELECT 1 FROM record AS e WHERE e.person = r.person AND e.state = 'ready'
+    AND e.next_attempt_at <= :now AND e.verified_at <= r.verified_at
+    AND (e.verified_at < r.verified_at OR e.seq < r.seq))
+ORDER BY next_attempt_at, seq LIMIT 1
+"""
+
+
+def take(
+    connection: sqlite3.Connection, epoch: int, now: datetime, turn: int
+) -> tuple[sqlite3.Row, str] | None:
+    """Claim the next due record. Return its meta row and the token, None when nothing is due."""
+    with transaction(connection, durable=False):
+        row = _next_due(connection, now, turn)
+        if row is None:
+            return None
+        token = secrets.token_hex(8)
+        connection.execute(
+            "UPDATE record SET state = 'sending', epoch = ?, token = ?, attempts = attempts + 1, lane = 1 "
+            "WHERE seq = ?",
+            (epoch, token, row["seq"]),
+        )
+        connection.execute(
+            "INSERT INTO attempt (record, number, at) VALUES (?, ?, ?)",
+            (row["seq"], row["attempts"] + 1, millis(now)),
+        )
+        ledger.move(connection, "ready", "sending")
+    return row, token
+
+
+def _next_due(connection: sqlite3.Connection, now: datetime, turn: int) -> sqlite3.Row | None:
+    # A time too far ahead was set by a wrong clock: due now, instead of weeks late.
+    connection.execute(
+        "UPDATE record SET next_attempt_at = 0 WHERE state = 'ready' AND lane = 1 AND next_attempt_at > ?",
+        (millis(now + LONGEST_WAIT),),
+    )
+    lanes = (1, 0) if turn % (NEW_TO_WAITING + 1) == NEW_TO_WAITING else (0, 1)
+    for lane in lanes:
+        row: sqlite3.Row | None = connection.execute(DUE, {"lane": lane, "now": millis(now)}).fetchone()
+        if row is not None:
+            return row
+    return None
+
+
+def kept_conventions(connection: sqlite3.Connection, row: sqlite3.Row) -> str | None:
+    """Return the conventions of the last attempt whose answer is not known, None when it is known."""
+    if not row["unknown"]:
+        return None
+    found = connection.execute(
+        "SELECT json FROM attempt JOIN conventions ON fingerprint = attempt.conventions "
+        "WHERE record = ? ORDER BY number DESC LIMIT 1",
+        (row["seq"],),
+    ).fetchone()
+    return None if found is None else str(found["json"])
+
+
+def note(connection: sqlite3.Connection, claim: Claim, now: datetime, values: Mapping[str, object]) -> None:
+    """Write what is about to be sent into the attempt's row."""
+    with transaction(connection, durable=False):
+        row = _ours(connection, claim)
+        connection.execute(
+            "INSERT OR IGNORE INTO conventions VALUES (?, ?)",
+            (values["conventions_fingerprint"], values["conventions_json"]),
+        )
+        connection.execute(
+            "UPDATE attempt SET at = ?, request_id = ?, conventions = ?, sm3 = ?, length = ? "
+            "WHERE record = ? AND number = ?",
+            (
+                millis(now),
+                values["request_id"],
+                values["conventions_fingerprint"],
+                values["sm3_hex"],
+                values["length"],
+                row["seq"],
+                row["attempts"],
+            ),
+        )
+
+
+def settle(connection: sqlite3.Connection, claim: Claim, settlement: Settlement, now: datetime) -> None:
+    """Write what became of a claim: one synced commit. AgentError E3112 when the claim is no longer ours."""
+    with transaction(connection, durable=True):
+        row = _ours(connection, claim)
+        match settlement:
+            case SettleDelivered(receipt):
+                _deliver(connection, row, receipt, now)
+            case SettleLater(due, code, detail, unknown):
+                _leave(connection, row, "ready", "unknown" if unknown else "later", now, code, detail)
+                connection.execute(
+                    "UPDATE record SET next_attempt_at = ?, unknown = coalesce(?, unknown) WHERE seq = ?",
+                    (millis(due), None if unknown is None else int(unknown), row["seq"]),
+                )
+            case SettleHeld(holds):
+                _leave(connection, row, "held", "held", now)
+                connection.execute(
+                    "UPDATE record SET holds = ? WHERE seq = ?", (holds_json(holds), row["seq"])
+                )
+            case SettleParked(code, detail):
+                _leave(connection, row, "parked", "parked", now, code, detail)
+
+
+def _ours(connection: sqlite3.Connection, claim: Claim) -> sqlite3.Row:
+    row = find(connection, claim.id)
+    if row["state"] != "sending" or row["token"] != claim.token:
+        raise AgentError("E3112", record=claim.id, state=row["state"])
+    return row
+
+
+def _deliver(connection: sqlite3.Connection, row: sqlite3.Row, receipt: Receipt, now: datetime) -> None:
+    _leave(connection, row, "delivered", "delivered", now)
+    connection.execute(
+        "UPDATE record SET finished_at = ?, unknown = 0 WHERE seq = ?", (millis(now), row["seq"])
+    )
+    sent = connection.execute(
+        "SELECT sm3 FROM attempt WHERE record = ? AND number = ?", (row["seq"], row["attempts"])
+    ).fetchone()
+    connection.execute(
+        "INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row["seq"],
+            receipt.request_id,
+            row["person"],
+            sent["sm3"],
+            receipt.return_time,
+            receipt.code,
+            receipt.exception_code,
+            receipt.message,
+            int(receipt.signed),
+            millis(now),
+        ),
+    )
+
+
+def _leave(  # noqa: PLR0917 -- one row's columns
+    connection: sqlite3.Connection,
+    row: sqlite3.Row,
+    state: str,
+    outcome: str,
+    now: datetime,
+    code: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Take a record out of `sending`."""
+    connection.execute(
+        "UPDATE record SET state = ?, epoch = NULL, token = NULL, last_code = ?, last_detail = ? WHERE seq = ?",
+        (state, code, detail, row["seq"]),
+    )
+    connection.execute(
+        "UPDATE attempt SET ended_at = ?, outcome = ?, code = ? WHERE record = ? AND number = ?",
+        (millis(now), outcome, code, row["seq"], row["attempts"]),
+    )
+    ledger.move(connection, "sending", state)
+
+
+def return_abandoned(connection: sqlite3.Connection, now: datetime) -> int:
+    """Put back what a dead process or loop was sending, its answer unknown. Return how many there were.
+
+    An attempt that never got as far as naming its request was certainly not sent.
+    """
+    with transaction(connection, durable=True):
+        rows = connection.execute("SELECT * FROM record WHERE state = 'sending'").fetchall()
+        for row in rows:
+            sent = connection.execute(
+                "SELECT request_id FROM attempt WHERE record = ? AND number = ?",
+                (row["seq"], row["attempts"]),
+            ).fetchone()
+            _leave(connection, row, "ready", "interrupted", now)
+            connection.execute(
+                "UPDATE record SET next_attempt_at = 0, unknown = max(unknown, ?) WHERE seq = ?",
+                (int(sent is not None and sent["request_id"] is not None), row["seq"]),
+            )
+    return len(rows)

@@ -1,0 +1,166 @@
+"""What the outbox shows of itself: rows without personal data."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from agent.catalogue import AgentError
+from agent.records import Hold
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """One record as lists show it."""
+
+    id: str
+    state: str
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None
+    unknown: bool
+    last_code: str | None
+    last_detail: str | None
+    holds: Mapping[str, str]
+    size: int
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """One send."""
+
+    number: int
+    at: datetime
+    request_id: str | None
+    conventions: str | None
+    sm3: str | None
+    length: int | None
+    outcome: str | None
+    code: str | None
+
+
+@dataclass(frozen=True)
+class ReceiptRow:
+    """One proof of delivery."""
+
+    id: str
+    request_id: str
+    sm3: str
+    return_time: int | None
+    code: int
+    exception_code: str | None
+    message: str
+    signed: bool
+    at: datetime
+
+
+@dataclass(frozen=True)
+class HeldRecord:
+    """A record that waits to be completed."""
+
+    id: str
+    holds: Mapping[Hold, str]
+
+
+def millis(moment: datetime) -> int:
+    """Return a time as it is stored."""
+    return int(moment.timestamp() * 1000)
+
+
+def moment(stored: int) -> datetime:
+    """Return a stored time."""
+    return datetime.fromtimestamp(stored / 1000, timezone.utc)
+
+
+def holds_json(holds: Mapping[Hold, str]) -> str:
+    """Return holds as they are stored."""
+    return json.dumps({hold.value: missing for hold, missing in holds.items()}, ensure_ascii=False)
+
+
+def find(connection: sqlite3.Connection, record: str) -> sqlite3.Row:
+    """Return a record's meta row. AgentError E3110 when there is none of that id."""
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM record WHERE id = ?", (record,)).fetchone()
+    if row is None:
+        raise AgentError("E3110", record=record)
+    return row
+
+
+def record_row(row: sqlite3.Row) -> RecordRow:
+    """Return a meta row as lists show it."""
+    return RecordRow(
+        id=row["id"],
+        state=row["state"],
+        attempts=row["attempts"],
+        created_at=moment(row["created_at"]),
+        next_attempt_at=moment(row["next_attempt_at"]) if row["next_attempt_at"] else None,
+        unknown=bool(row["unknown"]),
+        last_code=row["last_code"],
+        last_detail=row["last_detail"],
+        holds=json.loads(row["holds"]),
+        size=row["size"],
+    )
+
+
+def list_records(connection: sqlite3.Connection, state: str | None, limit: int) -> list[RecordRow]:
+    """Return the newest records, of one state or of all."""
+    where, values = ("WHERE state = ?", [state]) if state else ("", [])
+    rows = connection.execute(
+        f"SELECT * FROM record {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608 -- one of two constants
+        [*values, limit],
+    )
+    return [record_row(row) for row in rows]
+
+
+def held(connection: sqlite3.Connection) -> list[HeldRecord]:
+    """Return every held record, oldest first."""
+    rows = connection.execute("SELECT id, holds FROM record WHERE state = 'held' ORDER BY seq").fetchall()
+    return [
+        HeldRecord(row["id"], {Hold(name): missing for name, missing in json.loads(row["holds"]).items()})
+        for row in rows
+    ]
+
+
+def attempts(connection: sqlite3.Connection, record: str) -> list[AttemptRow]:
+    """Return every attempt to send a record, oldest first."""
+    rows = connection.execute(
+        "SELECT * FROM attempt WHERE record = ? ORDER BY number", (find(connection, record)["seq"],)
+    )
+    return [
+        AttemptRow(
+            number=row["number"],
+            at=moment(row["at"]),
+            request_id=row["request_id"],
+            conventions=row["conventions"],
+            sm3=row["sm3"],
+            length=row["length"],
+            outcome=row["outcome"],
+            code=row["code"],
+        )
+        for row in rows
+    ]
+
+
+def receipts(connection: sqlite3.Connection, limit: int) -> list[ReceiptRow]:
+    """Return the newest receipts."""
+    rows = connection.execute(
+        "SELECT receipt.*, record.id FROM receipt JOIN record ON record.seq = receipt.record "
+        "ORDER BY receipt.at DESC LIMIT ?",
+        (limit,),
+    )
+    return [
+        ReceiptRow(
+            id=row["id"],
+            request_id=row["request_id"],
+            sm3=row["sm3"],
+            return_time=row["return_time"],
+            code=row["code"],
+            exception_code=row["exception_code"],
+            message=row["message"],
+            signed=bool(row["signed"]),
+            at=moment(row["at"]),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,168 @@
+"""Keys that only we can read, and a trail that shows every change."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from agent import keys
+from agent.audit import Audit
+from agent.catalogue import AgentError
+from agent.clock import SystemClock
+from agent.config.schema import Config, Secret
+
+KEY = b"k" * 32
+
+
+def config(folder: Path) -> Config:
+    secret = {"file": str(folder / "secret")}
+    return Config.model_validate(
+        {
+            "state_dir": str(folder / "state"),
+            "platform": {
+                "base_url": "http://127.0.0.1:1",
+                "org_app_id": "x",
+                "org_app_secret": secret,
+                "authorization": secret,
+                "encrypt": True,
+            },
+            "device": {
+                name: "x"
+                for name in (
+                    "dept_id",
+                    "dept_name",
+                    "manufacturer",
+                    "machine_code",
+                    "device_no",
+                    "register_user",
+                )
+            }
+            | {"purchase_date": "2024-06-01"},
+        }
+    )
+
+
+def test_keys_are_made_once_readable_by_us_alone_and_found_again(tmp_path: Path) -> None:
+    first = keys.load(config(tmp_path))
+    again = keys.load(config(tmp_path))
+    assert first.made
+    assert not again.made
+    assert (first.seal, first.audit, first.pseudonym) == (again.seal, again.audit, again.pseudonym)
+    assert len({first.seal, first.audit, first.pseudonym}) == 3
+    for path in (tmp_path / "state/keys").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    assert first.seal.hex() not in repr(first)
+
+
+def secret_file(folder: Path, content: bytes, mode: int = 0o600) -> Secret:
+    path = folder / "secret"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return Secret(file=str(path))
+
+
+@pytest.mark.parametrize("content", [b"s3cret\n", b"s3cret\r\n", b"s3cret"])
+def test_a_secret_loses_its_line_end_and_nothing_else(tmp_path: Path, content: bytes) -> None:
+    assert keys.read_secret(secret_file(tmp_path, content), "k") == b"s3cret"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "code"),
+    [(b"x", 0o640, "E7202"), (b"x", 0o604, "E7202"), (b"\n", 0o600, "E7203"), (b"x" * 5000, 0o600, "E7203")],
+)
+def test_a_bad_secret_file_is_refused_by_its_own_code(
+    tmp_path: Path, content: bytes, mode: int, code: str
+) -> None:
+    with pytest.raises(AgentError, match=code):
+        keys.read_secret(secret_file(tmp_path, content, mode), "k")
+
+
+def test_a_credential_is_read_from_systemds_folder_and_missed_without_it(tmp_path: Path) -> None:
+    (tmp_path / "ticket").write_bytes(b"abc\n")
+    secret = Secret(credential="ticket")
+    assert keys.read_secret(secret, "k", {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == b"abc"
+    with pytest.raises(AgentError, match="E7204"):
+        keys.read_secret(secret, "k", {})
+    with pytest.raises(AgentError, match="E7201"):
+        keys.read_secret(Secret(credential="other"), "k", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def trail(folder: Path) -> Audit:
+    return Audit(folder / "audit.jsonl", KEY, SystemClock())
+
+
+def fill(folder: Path, count: int = 3) -> None:
+    with trail(folder) as audit:
+        for number in range(count):
+            audit.append("record.accepted", who="station", target=f"r{number}", durable=number == 0)
+
+
+def test_a_trail_is_counted_and_verified_over_restarts(tmp_path: Path) -> None:
+    fill(tmp_path)
+    fill(tmp_path)
+    with trail(tmp_path) as audit:
+        assert audit.count("record.accepted") == 6
+        assert audit.verify().broken_at is None
+        assert audit.verify().lines == 6
+
+
+def damage(path: Path, how: str) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    if how == "changed":
+        lines[1] = lines[1].replace('"r1"', '"r9"')
+    elif how == "removed":
+        del lines[1]
+    elif how == "swapped":
+        lines[0], lines[1] = lines[1], lines[0]
+    elif how == "not json":
+        lines[1] = "nonsense\n"
+    path.write_text("".join(lines))
+
+
+@pytest.mark.parametrize("how", ["changed", "removed", "swapped", "not json"])
+def test_a_line_that_was_tampered_with_shows(tmp_path: Path, how: str) -> None:
+    fill(tmp_path)
+    damage(tmp_path / "audit.jsonl", how)
+    with trail(tmp_path) as audit:
+        assert audit.verify().broken_at is not None
+
+
+def test_without_the_key_no_line_can_be_forged(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with Audit(tmp_path / "audit.jsonl", b"other" * 8, SystemClock()) as forger:
+        forger.append("record.discarded", who="nobody", target="r1")
+    with trail(tmp_path) as audit:
+        assert audit.verify().broken_at == 4
+
+
+@pytest.mark.parametrize("cut", [1, 20])
+def test_a_torn_last_line_is_set_aside_and_the_chain_goes_on(tmp_path: Path, cut: int) -> None:
+    fill(tmp_path)
+    path = tmp_path / "audit.jsonl"
+    os.truncate(path, path.stat().st_size - cut)
+    fill(tmp_path, 1)
+    with trail(tmp_path) as audit:
+        assert audit.verify().broken_at is None
+        assert audit.count("record.accepted") == 3
+    assert (tmp_path / "audit.torn").exists()
+
+
+def test_many_threads_make_one_chain(tmp_path: Path) -> None:
+    with trail(tmp_path) as audit:
+        threads = [
+            threading.Thread(target=lambda: [audit.append("x", who="t", target="o") for _ in range(50)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert audit.verify().broken_at is None
+    assert [json.loads(line)["seq"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()] == list(
+        range(1, 201)
+    )
