@@ -85,7 +85,7 @@ class Completion:
             return True
         limits = parts.config().images
         try:
-            picture = images.decode(parts.decoder.decode_block(block))
+            picture = images.decode(parts.decoder.decode(block))
         except PhotoError as error:
             log.debug("decoder still fails: %s", error.code)
             return False

@@ -134,7 +134,9 @@ class Agent:
         config = self.live.config()
         return StationParts(
             config=self.live.config,
-            open_reader=lambda: SdtReader(open_transport(config.reader.port), self._clock.monotonic),
+            open_reader=lambda: SdtReader(
+                open_transport(config.reader.port), self._clock.monotonic, config.reader.port
+            ),
             decoder=_decoder(config),
             vision=self._vision,
             outbox=self.own.outbox,

@@ -481,7 +481,7 @@ def test_a_record_costs_two_syncs_from_opened_mark_to_receipt(tmp_path: Path) ->
         pytest.skip("strace is not installed")
     assert "END" in traced.stdout, traced.stderr
     lines = log.read_text().splitlines()
-    start = next(i for i, line in enumerate(lines) if '"START\\n"' in line)
+    start = next(i for i, line in enumerate(lines) if "START" in line)
     syncs = [line for line in lines[start:] if "sync(" in line]
     # Two of its own, and now and then one of a checkpoint; fewer would be a promise not kept.
     assert 40 <= len(syncs) <= 44

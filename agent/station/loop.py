@@ -210,7 +210,7 @@ class Station:
     def _decoded(self, card: CardRecord) -> bytes | None:
         """Return the chip's picture, or None: then the record is held and completes when a decoder works."""
         try:
-            return self._parts.decoder.decode(card)
+            return self._parts.decoder.decode(card.photo_block)
         except PhotoError as error:
             logs.say_error(log, error)
             self._parts.board.event(error.code, **error.facts)

@@ -1,0 +1,136 @@
+"""Made-up cards: obviously synthetic people with valid check digits, and the chip's bytes for them.
+
+Offsets are those of the document's table for the resident card (GA/T 490).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field, fields
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: The genuine first six bytes of a photo block: "WL", 102, 126.
+WLT_HEAD = bytes.fromhex("574C66007E00")
+#: Ours, behind the genuine head: what follows is a picture only our own decoder understands.
+SIMULATED_MARK = b"SIM1"
+PHOTO_BYTES = 1024
+PHOTO_WIDTH, PHOTO_HEIGHT = 102, 126
+
+_SURNAMES = "韦黄覃莫蓝罗农陆"
+_GIVEN = ("测试", "演示", "样例", "模拟", "虚构")
+_COUNTIES = {"450102": "测试城区", "450203": "演示城区", "450305": "样例城区", "450405": "虚构城区"}
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+
+
+@dataclass(frozen=True)
+class SimulatedCard:
+    """What a made-up resident's card says. Dates are YYYYMMDD, `valid_until` may be 长期."""
+
+    name: str = field(repr=False)
+    sex_code: str = field(repr=False)
+    nation_code: str = field(repr=False)
+    birth: str = field(repr=False)
+    address: str = field(repr=False)
+    number: str = field(repr=False)
+    issuer: str = field(repr=False)
+    valid_from: str = field(repr=False)
+    valid_until: str = field(repr=False)
+
+    def personal_fields(self) -> list[str]:
+        """Return the fields that must appear nowhere but on the chip and at the platform."""
+        return [self.name, self.number, self.address, self.birth, self.issuer]
+
+    def text_block(self) -> bytes:
+        """Return the 256 bytes of the chip's text, padded with blanks."""
+        places = (
+            (self.name, 30),
+            (self.sex_code, 2),
+            (self.nation_code, 4),
+            (self.birth, 16),
+            (self.address, 70),
+            (self.number, 36),
+            (self.issuer, 30),
+            (self.valid_from, 16),
+            (self.valid_until, 16),
+            ("", 36),
+        )
+        return b"".join(_padded(text, size) for text, size in places)
+
+
+def _padded(text: str, size: int) -> bytes:
+    raw = text.encode("utf-16-le")
+    if len(raw) > size:
+        raise ValueError(f"{len(raw)} bytes do not fit into {size}")
+    return raw + " ".encode("utf-16-le") * ((size - len(raw)) // 2)
+
+
+def generate(seed: int, count: int) -> list[SimulatedCard]:
+    """Return `count` made-up women; the same seed gives the same ones."""
+    rng = random.Random(seed)  # noqa: S311 -- made-up people, not keys
+    return [_woman(rng, number) for number in range(count)]
+
+
+def _woman(rng: random.Random, number: int) -> SimulatedCard:
+    county = rng.choice(sorted(_COUNTIES))
+    birth = date(1980, 1, 1) + timedelta(days=rng.randrange(26 * 365))
+    issued = date(2016, 1, 1) + timedelta(days=rng.randrange(8 * 365))
+    long_term = rng.random() < 0.1
+    until = "长期" if long_term else f"{issued.year + 20}{issued:%m}{min(issued.day, 28):02d}"
+    sequence = f"{rng.randrange(100) * 10 + 2 * rng.randrange(5):03d}"
+    digits = county + f"{birth:%Y%m%d}" + sequence
+    return SimulatedCard(
+        name=rng.choice(_SURNAMES) + rng.choice(_GIVEN) + "甲乙丙丁戊己庚辛"[number % 8],
+        sex_code="2",
+        nation_code=f"{rng.randrange(1, 57):02d}",
+        birth=f"{birth:%Y%m%d}",
+        address=f"广西虚构市{_COUNTIES[county]}模拟路{rng.randrange(1, 999)}号",
+        number=digits + _check(digits),
+        issuer=f"虚构市公安局{_COUNTIES[county]}分局",
+        valid_from=f"{issued:%Y%m%d}",
+        valid_until=until,
+    )
+
+
+def _check(digits: str) -> str:
+    return "10X98765432"[sum(int(d) * w for d, w in zip(digits, _WEIGHTS, strict=True)) % 11]
+
+
+def load(path: Path) -> list[SimulatedCard]:
+    """Return the cards of a YAML or JSON file: a list of mappings with the field names above."""
+    content: Any = path.read_text("utf-8")
+    entries = json.loads(content) if path.suffix == ".json" else yaml.safe_load(content)
+    names = {known.name for known in fields(SimulatedCard)}
+    cards = []
+    for position, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict) or set(entry) != names:
+            raise ValueError(
+                f"{path}: card {position} needs exactly these fields: {', '.join(sorted(names))}"
+            )
+        cards.append(SimulatedCard(**{name: str(text) for name, text in entry.items()}))
+    return cards
+
+
+def photo_block(portrait: Path) -> bytes:
+    """Return a 1024-byte block: the genuine head, our mark, and a small WebP of the portrait.
+
+    ValueError when the portrait cannot be read or will not fit at any quality.
+    """
+    import cv2
+
+    image = cv2.imread(str(portrait), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{portrait} is no picture")
+    small = cv2.resize(image, (PHOTO_WIDTH, PHOTO_HEIGHT), interpolation=cv2.INTER_AREA)
+    room = PHOTO_BYTES - len(WLT_HEAD) - len(SIMULATED_MARK) - 2
+    for quality in range(95, 0, -5):
+        good, encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])
+        if good and len(encoded) <= room:
+            body = encoded.tobytes()
+            head = WLT_HEAD + SIMULATED_MARK + len(body).to_bytes(2, "big")
+            return (head + body).ljust(PHOTO_BYTES, b"\0")
+    raise ValueError(f"{portrait} does not fit into {room} bytes")
