@@ -26,6 +26,7 @@ from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
 from agent.heartbeat import Heartbeat
 from agent.hmpt.client import PlatformClient
+from agent.hmpt.signing import Identity
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
 from agent.ownership import Ownership, owning
@@ -56,7 +57,7 @@ class Agent:
         self.board = Board(clock)
         self.own = own
         self._clock = clock
-        self._client = _client(config, clock)
+        self._client = PlatformClient(self.live.config, _identity(config), clock)
         self._vision = Vision(
             config.camera,
             config.face,
@@ -82,7 +83,6 @@ class Agent:
     def stop(self) -> None:
         """End every loop within STOP_S; a send under way is left and its record goes out again."""
         logs.say(log, "I8002")
-        self._client.close_soon()
         self._vision.close()
         self.uploader.wake()
         self.completion.wake()
@@ -191,13 +191,12 @@ class Agent:
                 stop.wait(HOUSEKEEPING_S)
 
 
-def _client(config: Config, clock: Clock) -> PlatformClient:
-    return PlatformClient(
-        config.platform,
-        config.device,
-        keys.read_secret(config.platform.org_app_secret, "platform.org_app_secret"),
-        keys.read_secret(config.platform.authorization, "platform.authorization").decode(),
-        clock,
+def _identity(config: Config) -> Identity:
+    platform = config.platform
+    return Identity(
+        platform.org_app_id,
+        keys.read_secret(platform.org_app_secret, "platform.org_app_secret"),
+        keys.read_secret(platform.authorization, "platform.authorization").decode(),
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -35,7 +36,7 @@ from agent.outbox import (
     Settlement,
     SettleParked,
 )
-from agent.records import Delivered, Hold, Outcome, PlatformDown, Refused, Unknown
+from agent.records import Delivered, Hold, Outcome, PictureKind, PlatformDown, Refused, Unknown
 
 log = logs.get(__name__)
 
@@ -170,7 +171,7 @@ class Uploader:
 
     def _register(self, stop: threading.Event) -> None:
         parts = self._parts
-        outcome = parts.client.register(parts.config().platform.conventions, stop=stop)
+        outcome = parts.client.register(parts.config().device, uuid.uuid4().hex, stop)
         if isinstance(outcome, Delivered):
             stamp = {"at": parts.clock.now().isoformat(), "exception": outcome.receipt.exception_code}
             parts.outbox.set_setting(self._registration(), json.dumps(stamp))
@@ -189,14 +190,15 @@ class Uploader:
         parts = self._parts
         self._rates = self._rates.taken(parts.clock.monotonic(), again=claim.attempts > 1)
         conventions = self._conventions(claim)
-        problems = parts.client.problems(claim, conventions)
+        pictures = _pictures(claim)
+        problems = parts.client.problems(claim.verification, pictures, conventions)
         if problems:
             named = ", ".join(f"{problem.field}: {problem.reason}" for problem in problems)
             self._settle(claim, SettleHeld({Hold.FIELD: named}))
             logs.say(log, "W3002", record=claim.id, problems=named)
             parts.board.event("W3002", record=claim.id, problems=named)
             return
-        prepared = parts.client.prepare(claim, conventions)
+        prepared = parts.client.prepare(claim.verification, pictures, conventions)
         parts.outbox.note_attempt(
             claim,
             request_id=prepared.request_id,
@@ -206,7 +208,7 @@ class Uploader:
             length=prepared.length,
         )
         parts.board.event("I5002", record=claim.id, request=prepared.request_id, length=prepared.length)
-        outcome = parts.client.send(prepared, stop=stop)
+        outcome = parts.client.send(prepared, stop)
         self._settle(claim, self._judged(claim, outcome))
 
     def _conventions(self, claim: Claim) -> Conventions:
@@ -284,6 +286,13 @@ class Uploader:
             next_try=until.isoformat() if until else None,
             registered=self._registered(),
         )
+
+
+def _pictures(claim: Claim) -> dict[PictureKind, bytes]:
+    """Return the pictures that are sent; the raw photo block is not one of them."""
+    wanted = (PictureKind.CARD, PictureKind.CAMERA, PictureKind.FINGER)
+    found = {kind: claim.picture(kind) for kind in wanted}
+    return {kind: picture for kind, picture in found.items() if picture is not None}
 
 
 def _detail(outcome: Outcome) -> str:

@@ -1,0 +1,250 @@
+"""One request, one outcome: sign now, stream the body, bound the answer in size and time, judge it.
+
+No redirects, no proxy from the environment, certificates verified, urllib3's own retries off. A request
+runs in a thread of its own, because a stop must not wait for an answer: after LEAVE_S it is left, and
+what it sent counts as *answer unknown*.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import requests
+import tenacity
+from requests.adapters import HTTPAdapter
+
+from agent.clock import Clock
+from agent.config.schema import Config, Conventions, Device
+from agent.hmpt import answers, cipher, render
+from agent.hmpt.answers import Exchange, Sent, Terms
+from agent.hmpt.body import Body
+from agent.hmpt.conventions import fingerprint, request_id, sm4_key, time_text
+from agent.hmpt.render import Problem
+from agent.hmpt.signing import Identity, headers
+from agent.records import Outcome, PictureKind, PlatformDown, Unknown, Verification
+
+REGISTER = "/machine/info"
+VERIFY = "/verification/pregnant_woman/first"
+
+#: A stop leaves a request under way after this.
+LEAVE_S = 3.0
+POLL_S = 0.1
+#: An answer has some two hundred bytes; a proxy's page some tens of thousands.
+MAX_ANSWER = 2**20
+#: Quick second try within one claim, for a connection that was refused while a server restarted.
+CONNECT_TRIES = 2
+CONNECT_PAUSE_S = 0.5
+#: Beyond this our clock is not skewed but unset, and nothing may be signed with the platform's time.
+MAX_SKEW_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One request, ready but for time and signature. `sm3_hex` and `length` are of the bytes on the wire."""
+
+    path: str
+    request_id: str
+    conventions: Conventions
+    conventions_fingerprint: str
+    body: Body = field(repr=False)
+    sm3_hex: str
+
+    @property
+    def length(self) -> int:
+        """Return the number of bytes on the wire."""
+        return self.body.length
+
+
+class PlatformClient:
+    """Speaks to one platform as one organisation. One request at a time."""
+
+    def __init__(self, config: Callable[[], Config], identity: Identity, clock: Clock) -> None:
+        self._config = config
+        self._identity = identity
+        self._clock = clock
+        self._session = self._new_session()
+        self._skew_s = 0.0
+
+    def problems(
+        self, verification: Verification, pictures: Mapping[PictureKind, bytes], conventions: Conventions
+    ) -> list[Problem]:
+        """Return every field that the platform would refuse."""
+        return render.problems(verification, pictures, conventions, self._config().images.max_base64_chars)
+
+    def prepare(
+        self, verification: Verification, pictures: Mapping[PictureKind, bytes], conventions: Conventions
+    ) -> Prepared:
+        """Return the request for one record, rendered, encrypted and hashed, not yet signed."""
+        plain = render.render(verification, pictures, conventions)
+        return self._prepared(VERIFY, request_id(conventions, verification.id), plain, conventions)
+
+    def register(self, device: Device, record: str, stop: threading.Event | None = None) -> Outcome:
+        """Register the device; "already added" counts as done. `record` is the base of the request id."""
+        conventions = self._config().platform.conventions
+        plain = render.machine_info(device, conventions, self._clock.now())
+        prepared = self._prepared(REGISTER, request_id(conventions, record), plain, conventions)
+        return answers.registered(self.send(prepared, stop))
+
+    def send(self, prepared: Prepared, stop: threading.Event | None = None) -> Outcome:
+        """Send one request and return what became of it. Never raises for what a network can do."""
+        stop = stop or threading.Event()
+        attempt = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(CONNECT_TRIES),
+            wait=tenacity.wait_fixed(CONNECT_PAUSE_S),
+            retry=tenacity.retry_if_result(_not_connected),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+            sleep=lambda seconds: _pause(stop, seconds),
+        )
+        outcome: Outcome = attempt(self._once, prepared, stop)
+        return outcome
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._session.close()
+
+    # --- one request --------------------------------------------------------------------------------
+
+    def _prepared(self, path: str, request: str, plain: Body, conventions: Conventions) -> Prepared:
+        key = self._cipher_key(conventions)
+        body = render.shaped(plain, conventions) if key is None else cipher.encrypted(plain, key, conventions)
+        mark = fingerprint(conventions, encrypt=key is not None)
+        return Prepared(path, request, conventions, mark, body, body.sm3_hex())
+
+    def _cipher_key(self, conventions: Conventions) -> bytes | None:
+        return sm4_key(conventions, self._identity.secret) if self._config().platform.encrypt else None
+
+    def _once(self, prepared: Prepared, stop: threading.Event) -> Outcome:
+        limits = self._config().platform
+        answer: Future[Outcome] = Future()
+        threading.Thread(
+            target=_fulfil, args=(answer, lambda: self._exchange(prepared)), name="send", daemon=True
+        ).start()
+        deadline = self._clock.monotonic() + limits.connect_timeout_s + limits.answer_timeout_s
+        while (now := self._clock.monotonic()) < deadline:
+            if stop.is_set():
+                deadline = min(deadline, now + LEAVE_S)
+                stop = threading.Event()
+            try:
+                return answer.result(POLL_S)
+            except NotYet:
+                continue
+        # Whatever that thread still does, it does with the old session.
+        self._session = self._new_session()
+        return Unknown("E4106", "no answer in time")
+
+    def _exchange(self, prepared: Prepared) -> Outcome:
+        platform = self._config().platform
+        time = time_text(prepared.conventions, self._signing_time())
+        body = _Streamed(prepared.body)
+        try:
+            response = self._session.post(
+                platform.base_url.rstrip("/") + prepared.path,
+                data=body,
+                headers=headers(prepared.conventions, self._identity, prepared.request_id, time),
+                timeout=(platform.connect_timeout_s, platform.answer_timeout_s),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                content = _bounded(response)
+        except requests.RequestException as error:
+            return _network(error, sent=body.sent)
+        if content is None:
+            return Unknown("E5008", f"more than {MAX_ANSWER} bytes")
+        names = {name.lower(): value for name, value in response.headers.items()}
+        exchange = Exchange(response.status_code, names, content)
+        self._note_skew(exchange)
+        terms = Terms(prepared.conventions, self._identity, self._cipher_key(prepared.conventions))
+        return answers.judge(exchange, Sent(prepared.request_id, time), terms, self._clock.now())
+
+    def _signing_time(self) -> datetime:
+        """Return our time, or the platform's where that is wanted and ours is not far off (P5)."""
+        now = self._clock.now()
+        if self._config().platform.correct_skew and abs(self._skew_s) < MAX_SKEW_S:
+            return now + timedelta(seconds=self._skew_s)
+        return now
+
+    def _note_skew(self, exchange: Exchange) -> None:
+        skew = answers.skew_s(exchange, self._clock.now())
+        if skew is not None:
+            self._skew_s = skew
+
+    def _new_session(self) -> requests.Session:
+        platform = self._config().platform
+        session = requests.Session()
+        # Never a proxy, certificate bundle or password that the environment happens to name.
+        session.trust_env = False
+        session.verify = platform.ca_file or True
+        if platform.proxy is not None:
+            session.proxies = {"http": platform.proxy, "https": platform.proxy}
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=0))
+        return session
+
+
+class _Streamed:
+    """A body for requests: has a length, is iterated once, knows whether it was sent whole."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.sent = False
+
+    def __len__(self) -> int:
+        return self._body.length
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._body.chunks()
+        self.sent = True
+
+
+def _pause(stop: threading.Event, seconds: float) -> None:
+    stop.wait(seconds)
+
+
+def _fulfil(answer: Future[Outcome], work: Callable[[], Outcome]) -> None:
+    try:
+        answer.set_result(work())
+    except BaseException as error:  # noqa: BLE001 -- it belongs to the thread that asked
+        answer.set_exception(error)
+
+
+def _bounded(response: requests.Response) -> bytes | None:
+    """Return the answer's body, None when it is larger than any answer."""
+    content = b""
+    for chunk in response.iter_content(16384):
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            return None
+    return content
+
+
+#: What certainly kept the request from arriving, most specific first.
+_NOT_ARRIVED: tuple[tuple[type[requests.RequestException], str], ...] = (
+    (requests.exceptions.SSLError, "E4103"),
+    (requests.exceptions.ConnectTimeout, "E4102"),
+    (requests.exceptions.ProxyError, "E4107"),
+    (requests.exceptions.InvalidURL, "E4302"),
+    (requests.exceptions.InvalidSchema, "E4302"),
+)
+
+
+def _network(error: requests.RequestException, *, sent: bool) -> Outcome:
+    """Classify what the network did. The exception's text is not shown: it quotes addresses and proxies."""
+    kind = type(error).__name__
+    for known, code in _NOT_ARRIVED:
+        if isinstance(error, known):
+            return PlatformDown(code, kind)
+    if sent:
+        return Unknown("E4105", kind)
+    cause = repr(error.args)
+    refused = "NewConnectionError" in cause or "NameResolutionError" in cause
+    return PlatformDown("E4101" if refused else "E4104", kind)
+
+
+def _not_connected(outcome: Outcome) -> bool:
+    return isinstance(outcome, PlatformDown) and outcome.code == "E4101"

@@ -1,0 +1,438 @@
+"""Signature, cipher, rendering and judging against the document's vectors, and against anything at all."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hmpt_support import APP_ID, JPEG, PICTURES, SECRET
+from hypothesis import given
+from hypothesis import strategies as st
+from outbox_support import START, verification
+
+from agent.catalogue import AgentError
+from agent.config.schema import Conventions
+from agent.hmpt import answers, cipher, conventions, render, signing
+from agent.hmpt.answers import Exchange, Sent, Terms
+from agent.hmpt.body import Body, of_pieces
+from agent.hmpt.codes import NATIONS
+from agent.records import (
+    Delivered,
+    FaceResult,
+    FaceVerdict,
+    Finger,
+    PictureKind,
+    PlatformDown,
+    Refused,
+    Unknown,
+)
+from drivers.card import CardKind
+
+DEFAULT = Conventions()
+WHO = signing.Identity(APP_ID, SECRET.encode(), "ticket")
+TIME = "1718091794408"
+SIGNATURE = "34d63f827c987013ce3d8f00b96782c290bbfaee4e027a1a0994586f773b7f2c"
+
+
+def body(content: bytes) -> Body:
+    return of_pieces([content])
+
+
+def joined(one: Body) -> bytes:
+    return b"".join(one.chunks())
+
+
+# --- signature and keys: vectors that five implementations agree on ----------------------------------
+
+
+@pytest.mark.parametrize(
+    ("secret", "knobs", "expected"),
+    [
+        (SECRET, {}, SIGNATURE),
+        (SECRET, {"sign_encoding": "HEX"}, SIGNATURE.upper()),
+        (SECRET, {"sign_encoding": "base64"}, base64.b64encode(bytes.fromhex(SIGNATURE)).decode()),
+        ("00112233445566778899aabbccddeeff", {}, "ae82b95d49b40d985788c726db1859461ba8f75104398a4a0a8fbabdb00a45ce"),
+        ("00112233445566778899aabbccddeeff", {"sign_key": "hex"},
+         "7a4cd1531e70df9386d695be0a6c848789ea77de4c553478a581bde3f6fd10c2"),
+    ],
+)  # fmt: skip
+def test_the_signature_vectors(secret: str, knobs: dict[str, Any], expected: str) -> None:
+    who = signing.Identity(APP_ID, secret.encode(), "")
+    assert signing.sign(Conventions(**knobs), who, TIME) == expected
+
+
+def test_the_five_headers() -> None:
+    made = signing.headers(DEFAULT, WHO, "a" * 32, TIME)
+    assert made == {
+        "hmpt-portal-sign": SIGNATURE,
+        "hmpt-portal-time": TIME,
+        "hmpt-portal-request-id": "a" * 32,
+        "hmpt-portal-org-app-id": APP_ID,
+        "Authorization": "ticket",
+        "Content-Type": "application/json;charset=UTF-8",
+    }
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({}, "1718091794408"),
+        ({"time_format": "seconds"}, "1718091794"),
+        ({"time_format": "yyyyMMddHHmmss"}, "20240611154314"),
+        ({"time_format": "yyyy-MM-dd HH:mm:ss"}, "2024-06-11 15:43:14"),
+    ],
+)
+def test_the_forms_of_the_time_are_beijings(knobs: dict[str, Any], expected: str) -> None:
+    now = datetime(2024, 6, 11, 7, 43, 14, 408000, tzinfo=timezone.utc)
+    assert conventions.time_text(Conventions(**knobs), now) == expected
+
+
+@pytest.mark.parametrize(
+    ("secret", "rule", "expected"),
+    [
+        (b"Kx7pQ2mZ9sR4tV1w", "auto", b"Kx7pQ2mZ9sR4tV1w"),
+        (b"00112233445566778899aabbccddeeff", "auto", bytes.fromhex("00112233445566778899aabbccddeeff")),
+        (b"a secret of some other length", "auto", b"a secret of some"),
+        (b"00112233445566778899aabbccddeeff", "first16", b"0011223344556677"),
+        (b"abc", "md5", bytes.fromhex("900150983cd24fb0d6963f7d28e17f72")),
+        (b"abc", "md5hex16", b"3cd24fb0d6963f7d"),
+        (b"abc", "sm3", bytes.fromhex("66c7f0f462eeedd9d1f2d46bdc10e4e2")),
+    ],
+)
+def test_the_cipher_keys(secret: bytes, rule: Any, expected: bytes) -> None:
+    assert conventions.sm4_key(Conventions(sm4_key=rule), secret) == expected
+
+
+@pytest.mark.parametrize(
+    ("secret", "rule"), [(b"short", "auto"), (b"xx", "hex"), (b"\xff" * 32, "hex"), (b"x" * 15, "utf8")]
+)
+def test_a_secret_that_gives_no_key_is_told(secret: bytes, rule: Any) -> None:
+    with pytest.raises(AgentError, match="E7401"):
+        conventions.sm4_key(Conventions(sm4_key=rule), secret)
+
+
+def test_a_fingerprint_changes_with_every_convention() -> None:
+    marks = {conventions.fingerprint(DEFAULT, encrypt=flag) for flag in (True, False)}
+    marks.add(conventions.fingerprint(Conventions(padding="zero"), encrypt=True))
+    marks.add(conventions.fingerprint(Conventions(substitutes={"address": "x"}), encrypt=True))  # type: ignore[arg-type]  # pydantic takes a mapping
+    assert len(marks) == 4
+
+
+# --- cipher -----------------------------------------------------------------------------------------
+
+
+def test_the_cipher_vectors() -> None:
+    sealed = cipher.encrypted(body('{"realName":"韦某某"}'.encode()), SECRET.encode(), DEFAULT)
+    assert json.loads(joined(sealed))["data"] == "Z57n4WeB/jw1yD62pnas4HnQQnXn7qzzjUn9ZrBWurg="
+    in_hex = Conventions(cipher_encoding="hex")
+    full = json.loads(joined(cipher.encrypted(body(b"0123456789abcdef"), SECRET.encode(), in_hex)))["data"]
+    assert full == "1f9171599c640521ff4b6bd415a37b39d4257388f16aaa32eaf6f62bbfe3bb1e"
+    key = bytes.fromhex("00112233445566778899aabbccddeeff")
+    assert (
+        json.loads(joined(cipher.encrypted(body(b""), key, in_hex)))["data"]
+        == "a82679f39b30ef738000b5421e005672"
+    )
+    text = json.loads(joined(cipher.encrypted(body("test中文".encode()), b"1234567812345678", in_hex)))[
+        "data"
+    ]
+    assert text == "7c6c77552ae2ed7dbdc1e4bb2bc91726"
+
+
+chunked = st.lists(st.binary(max_size=100), max_size=6)
+
+
+@given(chunked, st.sampled_from(["base64", "hex", "HEX"]), st.sampled_from(["pkcs7", "zero"]))
+def test_what_is_encrypted_has_its_announced_length_and_comes_back(
+    pieces: list[bytes], encoding: Any, padding: Any
+) -> None:
+    plain = b"".join(pieces) + b"}"
+    knobs = Conventions(cipher_encoding=encoding, padding=padding)
+    sealed = cipher.encrypted(of_pieces([*pieces, b"}"]), SECRET.encode(), knobs)
+    sent = joined(sealed)
+    assert len(sent) == sealed.length
+    text = json.loads(sent)["data"]
+    for form in (text, text[:7] + "\r\n" + text[7:], text.replace("+", "-").replace("/", "_").rstrip("=")):
+        assert cipher.decrypted(form, SECRET.encode()) == plain
+
+
+@given(st.text(max_size=200))
+def test_any_ciphertext_is_decrypted_or_refused(text: str) -> None:
+    try:
+        cipher.decrypted(text, SECRET.encode())
+    except ValueError:
+        pass
+
+
+# --- rendering --------------------------------------------------------------------------------------
+
+
+def rendered(change: dict[str, Any] | None = None, **knobs: Any) -> dict[str, Any]:
+    one = replace(verification(), **(change or {}))
+    sent: dict[str, Any] = json.loads(joined(render.render(one, PICTURES, Conventions(**knobs))))
+    return sent
+
+
+def test_a_body_by_the_tables() -> None:
+    sent = rendered()
+    pictures = {name: base64.b64decode(sent.pop(name)) for name in ("headImg", "cameraImg")}
+    assert pictures == {"headImg": PICTURES[PictureKind.CARD], "cameraImg": PICTURES[PictureKind.CAMERA]}
+    assert sent == {
+        "realName": "测试韦某某",
+        "cardType": "0",
+        "cardNo": "45010219900101004X",
+        "sexCode": "2",
+        "sexName": "女",
+        "nationalCode": "08",
+        "nationalName": "壮族",
+        "operationUser": "测试员",
+        "birthday": "1990-01-01",
+        "address": "广西测试市测试路一号",
+        "police": "测试市公安局",
+        "cardStartDate": "2020-01-01",
+        "cardEndDate": "2040-01-01",
+        "faceScore": 0.95,
+        "faceResult": "1",
+        "verifyDate": "2026-03-01",
+        "verifyTime": "2026-03-01 09:00:00",
+        "certTimeoutStatus": 0,
+        "deviceNo": "0000777",
+        "machineCode": "SIM-0000777",
+    }
+
+
+FAILED = FaceVerdict(FaceResult.FAILED, cosine=0.1, score=0.137)
+UNVERIFIED = FaceVerdict(FaceResult.NOT_VERIFIED, reason="no_face")
+
+
+@pytest.mark.parametrize(
+    ("change", "knobs", "expected"),
+    [
+        ({}, {"types": "example"}, {"cardType": 0, "faceResult": 1}),
+        ({}, {"sex_width": 2}, {"sexCode": "02", "sexName": "女"}),
+        ({}, {"nation_suffix": False}, {"nationalName": "壮"}),
+        ({"nation_code": ""}, {"substitutes": {"nation_code": "01"}}, {"nationalCode": "01", "nationalName": "汉族"}),
+        ({"nation_code": "97"}, {"substitutes": {"nation_code": "97", "nation_name": "其他"}}, {"nationalName": "其他"}),
+        ({"address": ""}, {"substitutes": {"address": "无"}}, {"address": "无"}),
+        ({"issuer": ""}, {"substitutes": {"police": "无"}}, {"police": "无"}),
+        ({}, {"card_dates": "datetime"}, {"cardStartDate": "2020-01-01 00:00:00", "birthday": "1990-01-01"}),
+        ({"valid_until": "长期"}, {}, {"cardEndDate": "-", "certTimeoutStatus": 0}),
+        ({"valid_until": "长期"}, {"permanent_date": "9999-12-31"}, {"cardEndDate": "9999-12-31"}),
+        ({"valid_until": "20260228"}, {}, {"certTimeoutStatus": 1}),
+        ({"valid_until": "20260301"}, {}, {"certTimeoutStatus": 0}),
+        ({"valid_until": "20200101"}, {"cert_status": {"expired": 9}}, {"certTimeoutStatus": 9}),
+        ({"face": FAILED}, {}, {"faceResult": "0", "faceScore": 0.13}),
+        ({"face": FAILED}, {"score_decimals": 3}, {"faceScore": 0.137}),
+        ({"face": UNVERIFIED}, {}, {"faceResult": "2", "faceScore": 0}),
+        ({}, {"absent_finger": "null"}, {"fingerCollectImg": None, "fingerScore": None, "fingerResult": None}),
+        ({"finger": Finger(0.5, 1)}, {}, {"fingerScore": 0.5, "fingerResult": 1}),
+        ({"card_kind": CardKind.HMT_PERMIT}, {}, {"cardType": "1"}),
+        ({"card_kind": CardKind.FOREIGNER_2023}, {"card_types": {"Y": "9"}}, {"cardType": "9"}),
+        ({"number": " 45010219900101004x "}, {}, {"cardNo": "45010219900101004X"}),
+        ({"newest_address": "新址"}, {}, {"address": "广西测试市测试路一号"}),
+        ({"newest_address": "新址"}, {"address": "newest"}, {"address": "新址"}),
+        ({"name": "A" * 60}, {}, {"realName": "A" * 60}),
+        ({"verified_at": START.replace(hour=23)}, {}, {"verifyTime": "2026-03-02 07:00:00", "verifyDate": "2026-03-02"}),
+    ],
+)  # fmt: skip
+def test_every_convention_of_the_body(
+    change: dict[str, Any], knobs: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    sent = rendered(change, **knobs)
+    assert {name: sent[name] for name in expected} == expected
+
+
+def test_a_plain_body_may_be_wrapped() -> None:
+    wrapped = render.shaped(body(b"{}"), Conventions(body_shape="data"))
+    assert joined(wrapped) == b'{"data":{}}'
+    assert wrapped.length == 11
+
+
+def problems(change: dict[str, Any] | None = None, pictures: Any = None, **knobs: Any) -> list[str]:
+    one = replace(verification(), **(change or {}))
+    found = render.problems(one, PICTURES if pictures is None else pictures, Conventions(**knobs), 3_000_000)
+    return sorted({problem.field for problem in found})
+
+
+@pytest.mark.parametrize(
+    ("change", "knobs", "expected"),
+    [
+        ({}, {}, []),
+        ({"nation_code": ""}, {}, ["nationalCode", "nationalName"]),
+        ({"nation_code": "97"}, {}, ["nationalCode", "nationalName"]),
+        ({"address": ""}, {}, ["address"]),
+        ({"operator": " "}, {}, ["operationUser"]),
+        ({"operator": "一二三四五六七八九十一"}, {}, ["operationUser"]),
+        ({"operator": "一二三四"}, {"length_unit": "utf8"}, ["operationUser"]),
+        ({"operator": "一二三四五"}, {"length_unit": "gbk"}, []),
+        ({"birth": "19900231"}, {}, ["birthday"]),
+        ({"valid_until": ""}, {}, ["cardEndDate"]),
+        ({"sex_code": "9"}, {}, ["sexCode"]),
+        ({"card_kind": CardKind.UNKNOWN}, {}, ["cardType"]),
+        ({"name": "A" * 11}, {}, []),
+        ({"name": "A" * 11}, {"long_name": "hold"}, ["realName"]),
+        ({"name": "韦\ue863"}, {}, []),
+        ({"name": "韦\ue863"}, {"private_use": "hold"}, ["realName"]),
+        ({"name": "韦\ud800"}, {}, ["realName"]),
+    ],
+)  # fmt: skip
+def test_what_the_platform_would_refuse_is_found_before(
+    change: dict[str, Any], knobs: dict[str, Any], expected: list[str]
+) -> None:
+    assert problems(change, **knobs) == expected
+
+
+def test_bad_pictures_are_found_before() -> None:
+    assert problems(pictures={}) == ["cameraImg", "headImg"]
+    assert problems(pictures=PICTURES | {PictureKind.CARD: b"BM"}) == ["headImg"]
+    huge = JPEG[:3] + bytes(2_250_000) + JPEG[-2:]
+    assert problems(pictures=PICTURES | {PictureKind.CAMERA: huge}) == ["cameraImg"]
+
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@given(words, words, st.binary(max_size=5000), st.sampled_from(sorted(NATIONS)))
+def test_any_record_renders_to_json_of_the_announced_length(
+    name: str, address: str, picture: bytes, nation: str
+) -> None:
+    one = replace(verification(), name=name, address=address, nation_code=nation)
+    made = render.render(one, {PictureKind.CARD: picture, PictureKind.CAMERA: JPEG}, DEFAULT)
+    sent = joined(made)
+    assert len(sent) == made.length
+    assert joined(made) == sent
+    parsed = json.loads(sent)
+    assert parsed["realName"] == name.strip()
+    assert base64.b64decode(parsed["headImg"]) == picture
+
+
+def test_a_large_body_is_never_held_whole() -> None:
+    pictures = {
+        kind: JPEG[:3] + bytes(2_000_000) + JPEG[-2:] for kind in (PictureKind.CARD, PictureKind.CAMERA)
+    }
+    sealed = cipher.encrypted(render.render(verification(), pictures, DEFAULT), SECRET.encode(), DEFAULT)
+    assert max(len(chunk) for chunk in sealed.chunks()) < 128 * 1024
+
+
+# --- judging ----------------------------------------------------------------------------------------
+
+SENT = Sent("a" * 32, TIME)
+TERMS = Terms(DEFAULT, WHO, SECRET.encode())
+
+
+def answer(status: int = 200, headers: dict[str, str] | None = None, **fields: Any) -> Exchange:
+    content = {
+        "code": 200,
+        "msg": "ok",
+        "exceptionCode": "00000",
+        "requestId": SENT.request_id,
+        "returnTime": 1,
+        **fields,
+    }
+    return Exchange(status, headers or {}, json.dumps(content).encode())
+
+
+def judged(exchange: Exchange, **knobs: Any) -> Any:
+    return answers.judge(exchange, SENT, replace(TERMS, conventions=Conventions(**knobs)), START)
+
+
+@pytest.mark.parametrize("code", [200, "200"])
+def test_200_and_its_text_are_success(code: object) -> None:
+    assert isinstance(judged(answer(code=code)), Delivered)
+
+
+@pytest.mark.parametrize("code", [200.0, True, "200.0", None, 0, [200], "OK"])
+def test_nothing_else_is(code: object) -> None:
+    assert not isinstance(judged(answer(code=code)), Delivered)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "knobs", "kind", "code"),
+    [
+        (answer(exceptionCode=None), {}, Delivered, ""),
+        (answer(requestId=("a" * 8 + "-" + "a" * 24).upper()), {}, Delivered, ""),
+        (answer(requestId="b" * 32), {}, Unknown, "E5005"),
+        (answer(requestId=None), {}, Unknown, "E5005"),
+        (answer(exceptionCode="A2301"), {}, Unknown, "E5007"),
+        (answer(status=500), {}, Unknown, "E5007"),
+        (answer(code=500, exceptionCode="A2301"), {}, Refused, "E5103"),
+        (answer(code=500, exceptionCode="B0001"), {}, Unknown, "E5006"),
+        (answer(status=401, code=401, exceptionCode=None), {}, Refused, "E5103"),
+        (answer(), {"verify_answer": "required"}, Unknown, "E5004"),
+        (answer(headers={"hmpt-portal-sign": "0" * 64, "hmpt-portal-time": TIME}), {}, Unknown, "E5003"),
+        (answer(headers={"hmpt-portal-sign": "0" * 64}), {"verify_answer": "off"}, Delivered, ""),
+        (answer(headers={"hmpt-portal-sign": SIGNATURE, "hmpt-portal-time": TIME}), {"verify_answer": "required"}, Delivered, ""),
+        (answer(headers={"hmpt-portal-sign": SIGNATURE.upper()}), {"verify_answer": "required"}, Delivered, ""),
+        (answer(headers={"hmpt-portal-sign": SIGNATURE}), {"answer_time": "own"}, Unknown, "E5003"),
+        (Exchange(200, {}, b"\xef\xbb\xbf" + answer().body), {}, Delivered, ""),
+        (Exchange(200, {}, b'{"code": NaN}'), {}, Unknown, "E5002"),
+        (Exchange(200, {}, b"[" * 100_000), {}, Unknown, "E5002"),
+    ],
+)  # fmt: skip
+def test_the_classes_of_answers(exchange: Exchange, knobs: dict[str, Any], kind: type, code: str) -> None:
+    outcome = judged(exchange, **knobs)
+    assert isinstance(outcome, kind)
+    assert getattr(outcome, "code", "") == code
+
+
+def test_an_encrypted_answer_is_read_unless_that_is_off() -> None:
+    sealed = Exchange(
+        200,
+        {},
+        joined(cipher.encrypted(body(answer().body), SECRET.encode(), Conventions(cipher_encoding="hex"))),
+    )
+    assert isinstance(judged(sealed), Delivered)
+    assert isinstance(judged(sealed, decrypt_answer="off"), Unknown)
+
+
+@given(st.integers(100, 599), st.binary(max_size=300), st.dictionaries(st.sampled_from(["hmpt-portal-sign", "retry-after", "date"]), st.text(max_size=40)))  # fmt: skip
+def test_any_answer_is_judged_and_never_taken_for_a_receipt(
+    status: int, content: bytes, headers: dict[str, str]
+) -> None:
+    outcome = answers.judge(Exchange(status, headers, content), SENT, TERMS, START)
+    assert not isinstance(outcome, Delivered)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: json_values for name in ("code", "msg", "exceptionCode", "requestId", "returnTime", "data")
+        },
+    )
+)
+def test_any_json_answer_without_our_request_id_is_no_receipt(fields: dict[str, Any]) -> None:
+    outcome = judged(Exchange(200, {}, json.dumps(fields).encode()))
+    assert isinstance(outcome, Unknown | Refused | PlatformDown)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("7", 7.0), ("0", 1.0), ("99999999", 86400.0), ("soon", None), ("", None),
+     ("Sun, 01 Mar 2026 01:00:30 GMT", 30.0), ("Sun, 01 Mar 2020 01:00:30 GMT", 1.0)],
+)  # fmt: skip
+def test_retry_after_in_both_forms_within_bounds(text: str, expected: float | None) -> None:
+    assert answers.retry_after_s(Exchange(503, {"retry-after": text}, b""), START) == expected
+
+
+def test_a_retry_after_date_is_measured_by_the_platforms_own_clock() -> None:
+    headers = {"retry-after": "Sun, 01 Mar 2026 09:00:30 GMT", "date": "Sun, 01 Mar 2026 09:00:00 GMT"}
+    assert answers.retry_after_s(Exchange(503, headers, b""), START) == 30.0
+    assert answers.skew_s(Exchange(200, headers, b""), START) == timedelta(hours=8).total_seconds()
+
+
+def test_the_platforms_text_is_shown_without_what_could_name_a_person() -> None:
+    shown = answers.safe("参数错误\x00\x1b[31m 45010219900101004X\n" + "x" * 900)
+    assert "450102" not in shown
+    assert shown.isprintable()
+    assert len(shown) <= 200
