@@ -66,7 +66,7 @@ def test_without_a_camera_picture_nothing_is_kept_and_the_screen_says_so() -> No
     assert desk.phase is flow.Phase.READY
     assert not [effect for effect in effects if isinstance(effect, flow.Keep)]
     assert flow.CloseAttempt("a1") in effects
-    assert effects[-1] == flow.Show(flow.Light.ATTENTION, "E2101")
+    assert effects[-1] == flow.Show(flow.Light.ATTENTION, "E2401")
 
 
 def test_an_interrupted_attempt_is_announced_when_the_reader_is_ready() -> None:

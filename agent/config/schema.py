@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 #: Six months: the shortest time that network logs must be kept (Cybersecurity Law, article 21).
 MIN_AUDIT_DAYS = 184
+#: Below this cosine the engine says "same person" of one stranger in a thousand of the same origin.
+FACE_THRESHOLD_FLOOR = 0.40
 #: operationUser is VARCHAR(10) in table 4.2.
 MAX_OPERATOR_CHARS = 10
 
@@ -177,7 +179,7 @@ class Camera(Section):
 class Face(Section):
     engine: Literal["builtin", "none"] = "builtin"
     weights_dir: Text | None = None
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    threshold: Annotated[float, Field(ge=FACE_THRESHOLD_FLOOR, lt=1)] | None = None
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
 
 

@@ -215,12 +215,5 @@ def _ended(attempt: str, code: str) -> tuple[Desk, list[Effect]]:
     return Desk(Phase.READY), [CloseAttempt(attempt), Show(Light.ATTENTION, code)]
 
 
-_NO_PICTURE = {
-    "camera_missing": "E2101",
-    "no_face": "E2401",
-    "several_people": "E2402",
-}
-
-
 def _no_picture_code(reason: str) -> str:
-    return _NO_PICTURE.get(reason, "E2403")
+    return "E2401" if reason == "camera_missing" else "E2403"

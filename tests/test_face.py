@@ -1,0 +1,185 @@
+"""The face engine with its real weights; score, gates and alignment on their own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vision_support import need_weights
+
+from agent.catalogue import AgentError
+from agent.config.schema import FACE_THRESHOLD_FLOOR
+from agent.face import align, quality, score, weights
+from agent.face.compare import face_compare
+from agent.face.detector import Face
+from agent.face.engine import FaceEngine
+from agent.records import FaceResult
+from agent.simulate import portraits
+
+
+@pytest.fixture(scope="module")
+def engine() -> FaceEngine:
+    need_weights()
+    return FaceEngine(weights.find(None))
+
+
+def seen_as_chip(name: str, quality_percent: int = 40) -> np.ndarray:
+    small = cv2.resize(cv2.imread(str(portraits.path(name))), (102, 126), interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality_percent])[1]
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize("card", portraits.NAMES)
+@pytest.mark.parametrize("person", portraits.NAMES)
+def test_the_same_person_passes_and_another_does_not(engine: FaceEngine, card: str, person: str) -> None:
+    frame = portraits.live(person)
+    judged = engine.look(frame)
+    assert judged.reason == ""
+    assert judged.face is not None
+    known = engine.card(seen_as_chip(card))
+    assert known is not None
+    verdict = engine.verdict(known, [engine.embed(frame, judged.face)], None)
+    assert verdict.cosine is not None
+    if card == person:
+        assert verdict.result is FaceResult.PASSED
+        assert verdict.cosine > 0.6
+    else:
+        assert verdict.result is FaceResult.FAILED
+        assert verdict.cosine < 0.3
+    assert verdict.threshold == score.DEFAULT_THRESHOLD
+    assert verdict.model == weights.find(None).model
+    assert verdict.mapping == score.MAPPING
+
+
+def test_red_and_blue_are_not_exchanged(engine: FaceEngine) -> None:
+    """A swap costs similarity silently: the picture with channels exchanged must match less well."""
+    frame = portraits.live("collins")
+    face = engine.look(frame).face
+    assert face is not None
+    known = engine.card(cv2.imread(str(portraits.path("collins"))))
+    assert known is not None
+    right = float(known @ engine.embed(frame, face))
+    wrong = float(known @ engine.embed(np.ascontiguousarray(frame[:, :, ::-1]), face))
+    assert right > wrong
+
+
+def gate_picture(kind: str) -> np.ndarray:
+    live = portraits.live("collins")
+    if kind == "no_face":
+        return np.full_like(live, 120)
+    if kind == "several_people":
+        return np.hstack([live[:, 300:980], portraits.live("hopper")[:, 300:980]])
+    if kind == "too_far":
+        far = np.full_like(live, 120)
+        small = cv2.resize(live, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+        far[: small.shape[0], : small.shape[1]] = small
+        return far
+    if kind == "dark":
+        return (live * 0.2).astype(np.uint8)
+    if kind == "over_exposed":
+        return np.clip(live.astype(np.int32) * 3, 0, 255).astype(np.uint8)
+    if kind == "turned":
+        height, width = live.shape[:2]
+        return cv2.warpAffine(
+            live, cv2.getRotationMatrix2D((width / 2, height / 2), 25, 1.0), (width, height)
+        )
+    return cv2.GaussianBlur(live, (0, 0), 14)
+
+
+@pytest.mark.parametrize(
+    "kind", ["no_face", "several_people", "too_far", "dark", "over_exposed", "turned", "blurred"]
+)
+def test_each_gate_has_a_picture_that_it_stops(engine: FaceEngine, kind: str) -> None:
+    assert engine.look(gate_picture(kind)).reason == kind
+
+
+def face_at(x: float, size: float, confidence: float = 0.9) -> Face:
+    landmarks = align.TEMPLATE * size / 112 + [x, 0]
+    return Face((x, 0.0, size, size), landmarks, confidence)
+
+
+def test_small_or_doubtful_faces_in_the_background_do_not_count() -> None:
+    main = face_at(0, 200)
+    assert quality.main_face([main, face_at(300, 60)]).reason == ""
+    assert quality.main_face([main, face_at(300, 150, 0.65)]).reason == ""
+    assert quality.main_face([main, face_at(300, 150)]).reason == "several_people"
+    assert quality.main_face([]).reason == "no_face"
+
+
+def test_sharpness_falls_with_blur_in_one_direction_and_not_with_darkness() -> None:
+    rng = np.random.default_rng(1)
+    picture = cv2.GaussianBlur(rng.integers(0, 255, (84, 80)).astype(np.float64), (0, 0), 1.0)
+    sharp = quality.sharpness(picture)
+    assert quality.sharpness(cv2.blur(picture, (9, 1))) < 0.6 * sharp
+    assert quality.sharpness(cv2.blur(picture, (1, 9))) < 0.6 * sharp
+    assert quality.sharpness(picture * 0.25) == pytest.approx(sharp, rel=1e-6)
+    assert quality.sharpness(np.full((84, 80), 7.0)) == 0.0
+
+
+angles = st.floats(-math.pi, math.pi)
+
+
+@given(angles, st.floats(0.2, 8.0), st.floats(-500, 500), st.floats(-500, 500))
+def test_alignment_undoes_any_rotation_scale_and_shift(
+    angle: float, scale: float, x: float, y: float
+) -> None:
+    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    landmarks = align.TEMPLATE @ turn.T + [x, y]
+    matrix = align.similarity(landmarks)
+    assert np.allclose(landmarks @ matrix[:, :2].T + matrix[:, 2], align.TEMPLATE, atol=1e-6)
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_the_score_is_monotone_within_bounds_and_never_above_the_truth(left: float, right: float) -> None:
+    low, high = sorted((left, right))
+    assert 0 <= score.score(low) <= score.score(high) <= 1
+    assert score.score(low, 2) <= score.score(low, 6) + 1e-6
+
+
+@given(st.floats(0.0, 0.8))
+def test_the_mapping_can_be_inverted(cosine: float) -> None:
+    assert score.cosine_of(score.score(cosine, 9)) == pytest.approx(cosine, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "expected"), [(0.45, 0.76), (0.50, 0.84), (0.40, 0.66), (0.29, 0.40), (0.36, 0.60), (-0.3, 0.0), (0.9, 1.0)]
+)  # fmt: skip
+def test_the_scores_at_the_anchors(cosine: float, expected: float) -> None:
+    assert score.score(cosine) == expected
+
+
+def test_a_score_below_the_thresholds_never_prints_as_passed() -> None:
+    just_below = score.score(math.nextafter(score.DEFAULT_THRESHOLD, 0), 4)
+    assert just_below <= score.score(score.DEFAULT_THRESHOLD, 4)
+    assert score.DEFAULT_THRESHOLD >= FACE_THRESHOLD_FLOOR
+
+
+def test_missing_or_altered_weights_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="E2201"):
+        weights.find(str(tmp_path))
+    need_weights()
+    good = weights.find(None)
+    for path in (good.detector, good.recogniser):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert weights.find(str(tmp_path)).model == good.model
+    damaged = bytearray(good.recogniser.read_bytes())
+    damaged[1000] ^= 1
+    (tmp_path / good.recogniser.name).write_bytes(damaged)
+    with pytest.raises(AgentError, match="E2202"):
+        weights.find(str(tmp_path))
+
+
+def test_comparing_two_files() -> None:
+    need_weights()
+    collins, hopper = (portraits.path(name).read_bytes() for name in portraits.NAMES)
+    assert face_compare(collins, collins, None, None).result is FaceResult.PASSED
+    assert face_compare(collins, hopper, None, None).result is FaceResult.FAILED
+    nothing = cv2.imencode(".jpg", np.full((300, 300, 3), 99, np.uint8))[1].tobytes()
+    empty = face_compare(collins, nothing, None, None)
+    assert (empty.result, empty.reason, empty.score) == (FaceResult.NOT_VERIFIED, "no_face", None)
+    assert face_compare(b"x", collins, None, None).reason == "no_picture"

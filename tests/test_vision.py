@@ -1,0 +1,207 @@
+"""The vision process: real child, real camera files, killed, starved, orphaned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vision_support import card, need_weights, still, until, vision
+
+from agent import images
+from agent.catalogue import AgentError
+from agent.records import FaceResult
+from agent.vision.protocol import MAX_HEADER, BrokenStream, Decoder, Message
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+messages = st.builds(
+    Message,
+    st.text(min_size=1, max_size=10),
+    st.dictionaries(st.text(max_size=5), json_values, max_size=3),
+    st.dictionaries(st.text(max_size=5), st.binary(max_size=300), max_size=3),
+)
+
+
+@given(st.lists(messages, max_size=4), st.integers(1, 50))
+def test_messages_cut_anywhere_come_back(sent: list[Message], step: int) -> None:
+    stream = b"".join(message.encoded() for message in sent)
+    decoder, got = Decoder(), []
+    for start in range(0, len(stream), step):
+        got += decoder.feed(stream[start : start + step])
+    assert got == sent
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_waited_for_or_refused(data: bytes) -> None:
+    try:
+        Decoder().feed(data)
+    except BrokenStream:
+        pass
+
+
+def test_sizes_that_no_message_has_are_refused() -> None:
+    with pytest.raises(BrokenStream):
+        Decoder().feed((MAX_HEADER + 1).to_bytes(4, "big"))
+    header = b'{"kind": "x", "values": {}, "blobs": {"a": 99999999999}}'
+    with pytest.raises(BrokenStream):
+        Decoder().feed(len(header).to_bytes(4, "big") + header)
+
+
+def test_the_same_person_passes_and_only_frames_after_the_card_count(tmp_path: Path) -> None:
+    need_weights()
+    with vision(still(tmp_path / "camera.png")) as (eyes, states):
+        until(lambda: bool(states))
+        presented = time.monotonic()
+        seen = eyes.observe(card(), presented, 8.0)
+        assert seen.verdict.result is FaceResult.PASSED
+        assert seen.verdict.frames == 3
+        assert seen.verdict.attempts == 1
+        assert seen.taken_at_monotonic is not None
+        assert presented < seen.taken_at_monotonic < time.monotonic()
+        assert seen.camera_jpeg is not None
+        assert images.decode(seen.camera_jpeg).shape == (720, 1280, 3)
+        assert seen.card_jpeg is not None
+        assert states[0].up
+        assert "jpeg" not in repr(seen)
+
+
+def test_another_person_fails_after_fresh_tries(tmp_path: Path) -> None:
+    need_weights()
+    with vision(still(tmp_path / "camera.png", "hopper"), attempts=2) as (eyes, _):
+        seen = eyes.observe(card("collins"), time.monotonic(), 8.0)
+        assert seen.verdict.result is FaceResult.FAILED
+        assert seen.verdict.attempts == 2
+        assert seen.camera_jpeg is not None
+
+
+def test_an_empty_chair_ends_as_not_verified_with_its_picture(tmp_path: Path) -> None:
+    need_weights()
+    cv2.imwrite(str(tmp_path / "camera.png"), np.full((720, 1280, 3), 120, np.uint8))
+    with vision(tmp_path / "camera.png") as (eyes, _):
+        seen = eyes.observe(card(), time.monotonic(), 1.5)
+        assert (seen.verdict.result, seen.verdict.reason) == (FaceResult.NOT_VERIFIED, "no_face")
+        assert seen.verdict.score is None
+        assert seen.camera_jpeg is not None
+
+
+def test_a_blurred_camera_is_used_at_best_effort_when_time_is_up(tmp_path: Path) -> None:
+    need_weights()
+    picture = cv2.imread(str(still(tmp_path / "sharp.png")))
+    cv2.imwrite(str(tmp_path / "camera.png"), cv2.GaussianBlur(picture, (0, 0), 14))
+    with vision(tmp_path / "camera.png", attempts=1) as (eyes, _):
+        seen = eyes.observe(card(), time.monotonic(), 1.5)
+        assert seen.verdict.cosine is not None
+        assert seen.verdict.frames == 1
+        assert seen.reason == "blurred"
+
+
+@pytest.mark.parametrize(("picture", "reason"), [(b"", "photo_undecoded"), (b"garbage", "photo_undecoded")])
+def test_without_a_card_picture_the_camera_picture_is_taken_all_the_same(
+    tmp_path: Path, picture: bytes, reason: str
+) -> None:
+    need_weights()
+    with vision(still(tmp_path / "camera.png")) as (eyes, _):
+        seen = eyes.observe(picture, time.monotonic(), 4.0)
+        assert (seen.verdict.result, seen.verdict.reason) == (FaceResult.NOT_VERIFIED, reason)
+        assert seen.camera_jpeg is not None
+        assert seen.card_jpeg is None
+
+
+@pytest.mark.parametrize(
+    ("face", "reason"), [({"engine": "none"}, "engine_none"), ({"weights_dir": "/nowhere"}, "engine_missing")]
+)
+def test_without_an_engine_a_picture_is_taken_and_nothing_invented(
+    tmp_path: Path, face: dict[str, str], reason: str
+) -> None:
+    with vision(still(tmp_path / "camera.png"), **face) as (eyes, _):
+        seen = eyes.observe(card(), time.monotonic(), 4.0)
+        assert (seen.verdict.result, seen.verdict.reason) == (FaceResult.NOT_VERIFIED, reason)
+        assert seen.camera_jpeg is not None
+
+
+def test_a_camera_that_is_missing_is_told_once_and_comes_by_itself(tmp_path: Path) -> None:
+    with vision(tmp_path / "camera.png", engine="none") as (eyes, states):
+        seen = eyes.observe(card(), time.monotonic(), 8.0)
+        assert seen.camera_jpeg is None
+        assert seen.reason == "camera_missing"
+        assert [state.code for state in states] == ["E2101"]
+        still(tmp_path / "camera.png")
+        until(lambda: states[-1].up)
+        assert eyes.observe(card(), time.monotonic(), 4.0).camera_jpeg is not None
+        assert len(states) == 2
+
+
+def child_of(pid: int) -> psutil.Process:
+    found = psutil.Process(pid).children()
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_child_killed_during_an_attempt_costs_that_attempt_only(tmp_path: Path) -> None:
+    need_weights()
+    cv2.imwrite(str(tmp_path / "camera.png"), np.full((720, 1280, 3), 120, np.uint8))
+    with vision(tmp_path / "camera.png") as (eyes, states):
+        until(lambda: bool(states))
+        until(lambda: bool(psutil.Process().children()))
+        victim = child_of(os.getpid())
+        threading.Timer(0.5, victim.kill).start()
+        with pytest.raises(AgentError, match="E2301"):
+            eyes.observe(card(), time.monotonic(), 8.0)
+        still(tmp_path / "camera.png")
+        assert eyes.observe(card(), time.monotonic(), 8.0).verdict.result is FaceResult.PASSED
+
+
+def test_a_child_that_hangs_is_killed_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.vision.process.ANSWER_GRACE_S", 0.5)
+    with vision(still(tmp_path / "camera.png"), engine="none") as (eyes, states):
+        until(lambda: bool(states))
+        hung = child_of(os.getpid())
+        hung.send_signal(signal.SIGSTOP)
+        with pytest.raises(AgentError, match="E2303"):
+            eyes.observe(card(), time.monotonic(), 0.5)
+        until(lambda: not hung.is_running())
+        monkeypatch.setattr("agent.vision.process.ANSWER_GRACE_S", 15.0)
+        assert eyes.observe(card(), time.monotonic(), 4.0).camera_jpeg is not None
+
+
+PARENT = """
+import sys, time
+sys.path.insert(0, sys.argv[2])
+from vision_support import vision
+with vision(sys.argv[1], engine="none") as (eyes, states):
+    while not states:
+        time.sleep(0.02)
+    import psutil
+    print(psutil.Process().children()[0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_no_child_outlives_its_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(still(tmp_path / "camera.png")), str(Path(__file__).parent)],
+        stdout=subprocess.PIPE,
+    )
+    with parent:
+        assert parent.stdout is not None
+        orphan = int(parent.stdout.readline())
+        assert psutil.pid_exists(orphan)
+        parent.kill()
+        parent.wait()
+        until(
+            lambda: not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
+        )
