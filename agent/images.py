@@ -89,7 +89,7 @@ def smaller(jpeg: bytes, factor: float) -> bytes:
 
 
 def decode(data: bytes) -> Image:
-    """Return the picture, upright by its EXIF tag. PhotoError E1303 for what is none, is cut short, or is too large."""
+    """Return the picture, upright by its EXIF tag. PhotoError E1303 for none, a part of one, or too large."""
     import cv2
     import numpy as np
 

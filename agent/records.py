@@ -135,7 +135,7 @@ SUPPLEMENTABLE = frozenset({"operator", "nation_code", "address", "issuer"})
 class Supplement:
     """One later addition to a held record: appended, never overwriting the original facts."""
 
-    field: str  # one of SUPPLEMENTABLE, or "picture:card"
+    name: str  # one of SUPPLEMENTABLE, or "picture:card"
     value: str = field(repr=False)
     who: str
     at: datetime  # UTC
@@ -143,7 +143,7 @@ class Supplement:
 
 def supplemented(verification: Verification, supplements: Sequence[Supplement]) -> Verification:
     """Return the verification as it is to be sent: the original with its supplements, latest wins."""
-    changes = {s.field: s.value for s in supplements if s.field in SUPPLEMENTABLE}
+    changes: dict[str, Any] = {s.name: s.value for s in supplements if s.name in SUPPLEMENTABLE}
     return replace(verification, **changes) if changes else verification
 
 

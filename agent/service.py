@@ -275,7 +275,7 @@ def _signals(stop: threading.Event, hangup: threading.Event) -> Iterator[None]:
         hangup.set()
 
     wanted = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_hangup}
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    before = {int(number): signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:

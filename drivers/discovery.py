@@ -19,7 +19,7 @@ _NOT_SERVED = ("usb:", "replay:")
 
 
 def open_transport(port: str) -> Transport:
-    """Open the line that `port` names. ReaderError: missing, no permission, or E1108 for a kind not served."""
+    """Open the line that `port` names. ReaderError: missing, no permission, E1108 for a kind not served."""
     if port.startswith(_NOT_SERVED):
         raise ReaderError("E1108", port=port)
     path = UDEV_LINK if port == "auto" else port

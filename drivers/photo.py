@@ -47,7 +47,7 @@ class CommandDecoder:
         self._timeout_s = timeout_s
 
     def decode(self, photo_block: bytes) -> bytes:
-        """Return the program's picture. PhotoError for a crash, a time-out, or something that is no picture."""
+        """Return the program's picture. PhotoError for a crash, a time-out, or what is no picture."""
         if not photo_block:
             raise PhotoError(reason="the card has no photo block")
         given = _blanked_frame(photo_block) if self._whole_frame else photo_block

@@ -138,7 +138,7 @@ def test_an_unplugged_line_is_told_and_the_replugged_one_works(tmp_path: Path) -
             assert sdt.find() is False
             reader.unplug()
             with pytest.raises(ReaderUnplugged):
-                until(lambda: sdt.find())
+                until(sdt.find)
 
         def back() -> bool:
             try:

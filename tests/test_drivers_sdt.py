@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from drivers.card import CardKind
 from drivers.errors import ReaderProtocolError
 from drivers.sdt import textblock
-from drivers.sdt.commands import Status, status_name
+from drivers.sdt.commands import status_name
 from drivers.sdt.frames import MAX_BUFFER, Frame, FrameDecoder, Garbage, encode_command, encode_reply
 from drivers.sdt.samid import sam_id
 

@@ -406,9 +406,7 @@ json_values = st.recursive(
 @given(
     st.fixed_dictionaries(
         {},
-        optional={
-            name: json_values for name in ("code", "msg", "exceptionCode", "requestId", "returnTime", "data")
-        },
+        optional=dict.fromkeys(("code", "msg", "exceptionCode", "requestId", "returnTime", "data"), json_values),
     )
 )
 def test_any_json_answer_without_our_request_id_is_no_receipt(fields: dict[str, Any]) -> None:

@@ -31,17 +31,7 @@ def config(folder: Path) -> Config:
                 "authorization": secret,
                 "encrypt": True,
             },
-            "device": {
-                name: "x"
-                for name in (
-                    "dept_id",
-                    "dept_name",
-                    "manufacturer",
-                    "machine_code",
-                    "device_no",
-                    "register_user",
-                )
-            }
+            "device": dict.fromkeys(("dept_id", "dept_name", "manufacturer", "machine_code", "device_no", "register_user"), "x")
             | {"purchase_date": "2024-06-01"},
         }
     )

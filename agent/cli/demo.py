@@ -144,9 +144,11 @@ class Teller:
         """Say what is real here and what is not."""
         say = self._settings.say
         say(
-            "演示：读卡器、摄像头画面和平台是模拟的，其余都是真的。现场照片由证件照翻转、旋转、模糊、调暗而成，只说明流程，不说明准确率。",
-            "Demo: reader, camera picture and platform are simulated, all else is real. The live picture is the card's portrait, mirrored, turned, "
-            "blurred and darkened: this shows the way, not the accuracy.",
+            "演示：读卡器、摄像头画面和平台是模拟的，其余都是真的。\n"
+            "现场照片由证件照翻转、旋转、模糊、调暗而成：只说明流程，不说明准确率。",
+            "Demo: reader, camera picture and platform are simulated, all else is real.\n"
+            "The live picture is the card's portrait, mirrored, turned, blurred and darkened: this shows the way,\n"
+            "not the accuracy.",
         )
         if impostor:
             say("这次摄像头前是另一个人。", "This time somebody else sits before the camera.")
@@ -157,7 +159,7 @@ class Teller:
         click.echo()
 
     def follow_until(self, delivered: int) -> None:
-        """Print every step until so many records were delivered. AgentError E8107 when that takes too long."""
+        """Print each step until so many records were delivered. AgentError E8107 when it takes too long."""
         deadline = time.monotonic() + PATIENCE_S
         outbox = self._stage.agent.own.outbox
         while outbox.counts().delivered < delivered:
@@ -177,10 +179,11 @@ class Teller:
         )
         for line in self._stage.platform.accepted():
             click.echo("  " + "  ".join(f"{key}={line[key]}" for key in LEDGER_KEYS if key in line))
-        balance = self._stage.agent.own.outbox.counts()
+        kept_count = self._stage.agent.own.outbox.counts()
+        accepted, delivered, off = kept_count.accepted, kept_count.delivered, kept_count.difference
         say(
-            f"账目：接收 {balance.accepted} = 送达 {balance.delivered} + 其余 {balance.accepted - balance.delivered}，差额 {balance.difference}",
-            f"balance: accepted {balance.accepted} = delivered {balance.delivered} + others {balance.accepted - balance.delivered}, difference {balance.difference}",
+            f"账目：接收 {accepted} = 送达 {delivered} + 其余 {accepted - delivered}，差额 {off}",
+            f"balance: accepted {accepted} = delivered {delivered} + others {accepted - delivered}, difference {off}",
         )
         self._check_log()
         if kept is not None:

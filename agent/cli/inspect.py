@@ -13,13 +13,34 @@ from agent.cli.screen import print_json
 from agent.config import Config
 from agent.control.ask import ask
 
-#: Loaded here, not at the top, so that `status` stays as quick as it should be: see `face_compare`.
 WHO = {
     "registrar": ("登记员", "registrar"),
     "it": ("信息科", "hospital IT"),
     "vendor": ("厂商", "vendor"),
     "platform": ("平台管理员", "platform administrator"),
     "nobody": ("无需处理", "nobody needs to act"),
+}
+
+
+QUEUE_NAMES = {
+    "zh": {
+        "ready": "队列：待传",
+        "sending": "传输中",
+        "held": "待补全",
+        "parked": "被拒",
+        "delivered": "已送达",
+        "accepted": "合计",
+        "difference": "差额",
+    },
+    "en": {
+        "ready": "queue: ready",
+        "sending": "sending",
+        "held": "held",
+        "parked": "parked",
+        "delivered": "delivered",
+        "accepted": "accepted",
+        "difference": "difference",
+    },
 }
 
 
@@ -48,12 +69,8 @@ def status(settings: Settings, as_json: bool) -> None:
     )
     for topic, state in sorted(report["topics"].items()):
         click.echo(f"  {topic:<9} {_state(state, settings.language)}")
-    settings.say(
-        f"队列：待传 {queue['ready']}，传输中 {queue['sending']}，待补全 {queue['held']}，被拒 {queue['parked']}，"
-        f"已送达 {queue['delivered']}，合计 {queue['accepted']}，差额 {queue['difference']}",
-        f"queue: ready {queue['ready']}, sending {queue['sending']}, held {queue['held']}, parked {queue['parked']}, "
-        f"delivered {queue['delivered']}, accepted {queue['accepted']}, difference {queue['difference']}",
-    )
+    names = QUEUE_NAMES[settings.language]
+    click.echo("，".join(f"{name} {queue[key]}" for key, name in names.items()))
 
 
 def _problems(report: dict[str, Any], lang: str) -> list[str]:

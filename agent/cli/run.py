@@ -62,5 +62,5 @@ def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) ->
 @pass_settings
 def reload(settings: Settings) -> None:
     """让运行中的守护进程重新读取配置 / make the running daemon read its configuration again."""
-    call(settings.config(), "reload")
+    call(Path(settings.config().state_dir), "reload")
     settings.say("配置已重新加载", "configuration reloaded")

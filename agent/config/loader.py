@@ -1,3 +1,119 @@
-"""placeholder"""
+"""From a path to a `Config`, or to every finding at once. `check` and `run` go the same way."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent.config import rules, shape
+from agent.config.findings import ConfigError, Finding, Place, meant
+from agent.config.schema import Config
+from agent.config.tree import Tree, parse
+
+#: pydantic's error types -> ours. Its own texts are English and quote the value, which may be a secret.
+_CODES = {
+    "missing": "E6020",
+    "string_too_long": "E6022",
+    "greater_than_equal": "E6023",
+    "greater_than": "E6023",
+    "less_than_equal": "E6023",
+    "less_than": "E6023",
+    "literal_error": "E6024",
+    "string_pattern_mismatch": "E6025",
+}
+_CUSTOM = {"blank": "E6026", "one_of_credential_file": "E6027"}
+
+
+def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
+    """Return the configuration of a file. ConfigError with every finding when it cannot be used."""
+    config, findings = examine(path, env)
+    if config is None:
+        raise ConfigError(findings)
+    return config
+
+
+def examine(path: Path, env: Mapping[str, str] = os.environ) -> tuple[Config | None, list[Finding]]:
+    """Return the configuration, None when it cannot be used, and every finding, warnings included."""
+    file = str(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None, [Finding(file, Place(), "E6001")]
+    except OSError as error:
+        return None, [Finding(file, Place(), "E6002", {"reason": error.strerror or ""})]
+    tree = parse(file, raw, shape.of_model(Config))
+    findings = list(tree.findings)
+    config = None
+    if tree.data is not None:
+        config, invalid = _validated(tree, env)
+        findings += invalid
+    if config is not None:
+        findings += rules.findings(config, tree)
+    findings.sort(key=lambda finding: (finding.place.line, finding.place.column))
+    return (None if any(finding.fatal for finding in findings) else config), findings
+
+
+def _validated(tree: Tree, env: Mapping[str, str]) -> tuple[Config | None, list[Finding]]:
+    data: dict[str, Any] = _without_nulls(tree.data)
+    # systemd names the state directory; what it prepared is what the service may write.
+    if env.get("STATE_DIRECTORY"):
+        data["state_dir"] = env["STATE_DIRECTORY"].split(":")[0]
+    try:
+        return Config.model_validate(data), []
+    except ValidationError as error:
+        return None, list(_invalid(tree, error))
+
+
+def _without_nulls(value: Any) -> Any:
+    """Leave out what says null: an absent key and a null one mean the same, the default."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return value
+
+
+def _invalid(tree: Tree, error: ValidationError) -> Iterator[Finding]:
+    found_at = {finding.place for finding in tree.findings}
+    for problem in error.errors(include_url=False, include_input=False):
+        path = problem["loc"]
+        # A value whose trap was told already is missing now; one finding for one mistake.
+        if path in tree.places and tree.places[path] in found_at:
+            continue
+        context = problem.get("ctx", {})
+        code = _code(problem["type"], context)
+        facts = {"key": ".".join(str(part) for part in path), **_facts(code, context)}
+        if code == "E6024":
+            written = _written(tree.data, path)
+            allowed = [word.strip() for word in facts["allowed"].split("|")]
+            facts["meant"] = meant(written, allowed) if isinstance(written, str) else ""
+        yield Finding(tree.file, tree.place(path), code, facts)
+
+
+def _code(kind: str, context: Mapping[str, Any]) -> str:
+    if kind == "value_error":
+        return _CUSTOM.get(str(context.get("error")), "E6021")
+    return _CODES.get(kind, "E6021")
+
+
+def _facts(code: str, context: Mapping[str, Any]) -> dict[str, str]:
+    if code == "E6022":
+        return {"limit": str(context["max_length"])}
+    if code == "E6023":
+        name, limit = next(iter(context.items()))
+        return {"limit": {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}[name] + f"{limit}"}
+    if code == "E6024":
+        return {
+            "allowed": str(context["expected"]).replace("'", "").replace(" or ", " | ").replace(", ", " | ")
+        }
+    if code == "E6025":
+        return {"pattern": str(context["pattern"])}
+    return {"expected": "?"} if code == "E6021" else {}
+
+
+def _written(data: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data

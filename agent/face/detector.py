@@ -43,7 +43,7 @@ class Face:
 
     @property
     def yaw(self) -> float:
-        """Return how far the nose is from the middle of the eyes, in eye distances; 0 looks straight ahead."""
+        """Return how far the nose is off the middle of the eyes, in eye distances; 0 is straight ahead."""
         middle = (self.landmarks[0] + self.landmarks[1]) / 2
         along = (self.landmarks[1] - self.landmarks[0]) / max(self.eye_distance, 1e-6)
         return float((self.landmarks[2] - middle) @ along) / max(self.eye_distance, 1e-6)

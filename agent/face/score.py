@@ -6,6 +6,7 @@ picture): piecewise linear, monotone, exactly invertible. It is a similarity, no
 
 from __future__ import annotations
 
+import itertools
 import math
 
 #: Version of the mapping; kept with every score.
@@ -32,7 +33,7 @@ def cosine_of(exact_score: float) -> float:
 def _interpolated(value: float, points: tuple[tuple[float, float], ...]) -> float:
     if value <= points[0][0]:
         return points[0][1]
-    for (left, low), (right, high) in zip(points, points[1:], strict=False):
+    for (left, low), (right, high) in itertools.pairwise(points):
         if value <= right:
             return low + (value - left) * (high - low) / (right - left)
     return points[-1][1]

@@ -11,7 +11,9 @@ from agent.catalogue import AgentError
 
 #: OpenCV's model zoo; both forms of each model give the same results.
 DETECTORS = {
-    "face_detection_yunet_2023mar_int8bq.onnx": "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    "face_detection_yunet_2023mar_int8bq.onnx": (
+        "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
+    ),
     "face_detection_yunet_2023mar.onnx": "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
 }
 RECOGNISERS = {

@@ -212,7 +212,7 @@ def _deliver(connection: sqlite3.Connection, row: sqlite3.Row, receipt: Receipt,
     )
 
 
-def _leave(  # noqa: PLR0917 -- one row's columns
+def _leave(
     connection: sqlite3.Connection,
     row: sqlite3.Row,
     state: str,
@@ -223,7 +223,8 @@ def _leave(  # noqa: PLR0917 -- one row's columns
 ) -> None:
     """Take a record out of `sending`."""
     connection.execute(
-        "UPDATE record SET state = ?, epoch = NULL, token = NULL, last_code = ?, last_detail = ? WHERE seq = ?",
+        "UPDATE record SET state = ?, epoch = NULL, token = NULL, last_code = ?, last_detail = ? "
+        "WHERE seq = ?",
         (state, code, detail, row["seq"]),
     )
     connection.execute(

@@ -110,7 +110,7 @@ class Vault:
         kind = f"supplement:{number}"
         text = json.dumps(
             {
-                "field": supplement.field,
+                "field": supplement.name,
                 "value": supplement.value,
                 "who": supplement.who,
                 "at": supplement.at.isoformat(),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from agent.station.loop import Station
+from agent.station.loop import Parts, Station
 
-__all__ = ["Station"]
+__all__ = ["Parts", "Station"]

@@ -44,7 +44,7 @@ class Stage(Enum):
 
 
 class SimulatedReader:
-    """Serves one reader until closed. `cards` are laid down in turn when `loop_s` is given, else by `place`."""
+    """Serves one reader until closed. With `loop_s` the cards are laid down in turn, else by `place`."""
 
     def __init__(
         self,

@@ -1,0 +1,71 @@
+"""What is wrong with a configuration file, each thing with its place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.catalogue import AgentError, entry
+
+
+@dataclass(frozen=True)
+class Place:
+    """Line and column, both counted from 1."""
+
+    line: int = 1
+    column: int = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing, as `file:line:col CODE text`. Facts never hold a value from the file: it may be a secret."""
+
+    file: str
+    place: Place
+    code: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fatal(self) -> bool:
+        """Return whether the file cannot be used; warnings are told and go on."""
+        return self.code.startswith("E")
+
+    def line(self, lang: str) -> str:
+        """Return the finding as one line."""
+        return f"{self.file}:{self.place.line}:{self.place.column} {self.code} {self._text(lang)}"
+
+    def as_json(self, lang: str) -> dict[str, Any]:
+        """Return the finding for programs."""
+        return {
+            "file": self.file,
+            "line": self.place.line,
+            "column": self.place.column,
+            "code": self.code,
+            "fatal": self.fatal,
+            "text": self._text(lang),
+        }
+
+    def _text(self, lang: str) -> str:
+        text = entry(self.code).title(lang, self.facts)
+        meant = self.facts.get("meant")
+        if not meant:
+            return text
+        return f"{text}（是否想写 {meant}？）" if lang == "zh" else f"{text} (did you mean {meant}?)"
+
+
+class ConfigError(AgentError):
+    """The configuration cannot be used; `findings` says why, all at once."""
+
+    code = "E6000"
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = list(findings)
+        super().__init__(count=sum(finding.fatal for finding in findings))
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return the known word that `word` was most likely meant to be, "" when none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return near[0] if near else ""

@@ -1,0 +1,64 @@
+"""Combinations that each key alone allows and that must not be, and what is worth a warning."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from agent.config.findings import Finding
+from agent.config.schema import Config
+from agent.config.tree import Path, Tree
+from drivers.camera import is_file_source
+
+
+def findings(config: Config, tree: Tree) -> Iterator[Finding]:
+    """Yield what is wrong or doubtful about a configuration whose keys are all right."""
+    for path, code, facts in _checks(config):
+        yield Finding(tree.file, tree.place(path), code, facts)
+
+
+def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    yield from _test_sources(config)
+    platform, device = config.platform, config.device
+    if not _loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
+        yield ("platform", "encrypt"), "W6101", {}
+    if not device.machine_code.endswith(device.device_no):
+        yield ("device", "machine_code"), "W6102", {}
+    if not _is_loopback_host(config.console.listen.rpartition(":")[0]):
+        yield ("console", "listen"), "W6103", {}
+    shown = sum(int(part) for part in config.console.mask.number.split("+"))
+    if shown >= 8:
+        yield ("console", "mask", "number"), "W6104", {"shown": str(shown)}
+
+
+def _test_sources(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    """Made-up data must never reach a province: test sources go with a platform on loopback alone."""
+    if _loopback(config.platform.base_url):
+        return
+    found = {
+        ("camera", "source"): is_file_source(config.camera.source),
+        ("reader", "port"): config.reader.port.startswith("replay:") or _is_pty(config.reader.port),
+        ("reader", "photo_decoder", "kind"): config.reader.photo_decoder.kind == "simulated",
+    }
+    for path, test_source in found.items():
+        if test_source:
+            yield path, "E6030", {"key": ".".join(path)}
+
+
+def _is_pty(port: str) -> bool:
+    return os.path.realpath(port).startswith("/dev/pts/")
+
+
+def _loopback(url: str) -> bool:
+    return _is_loopback_host(urlsplit(url).hostname or "")
+
+
+def _is_loopback_host(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,201 @@
+"""YAML text to plain data, every trap closed and every place remembered.
+
+Scalars stay text as written: what they become is decided by the key they stand under, not by YAML 1.1,
+which reads `no` as false, `1:30` as ninety and `0777` as an octal number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from agent.config.findings import Finding, Place, meant
+from agent.config.shape import Kind, Shape
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 12
+
+Path = tuple[str | int, ...]
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLS = {"true": True, "false": False}
+_YAML_BOOLS = frozenset({"yes", "no", "on", "off", "true", "false", "y", "n"})
+_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?\s?([kKMG]i?B)?")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
+_WIDE_COLON = re.compile(r"^(\s*[A-Za-z_][A-Za-z0-9_]*\s*)：")
+_WIDE_VALUE = re.compile(r"^\s*(?:- )?\s*[A-Za-z_][A-Za-z0-9_]*\s*:\s*([“”‘’，])")
+
+
+@dataclass
+class Tree:
+    """Plain data with the place of every key and value; findings on the way."""
+
+    file: str
+    data: Any = None
+    places: dict[Path, Place] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def find(self, place: Place, code: str, **facts: str) -> None:
+        """Note a finding."""
+        self.findings.append(Finding(self.file, place, code, facts))
+
+    def place(self, path: Path) -> Place:
+        """Return the place of a path, or of the nearest thing above it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, Place())
+
+
+def parse(file: str, raw: bytes, shape: Shape) -> Tree:
+    """Return the file's content. With fatal findings `data` may be incomplete."""
+    tree = Tree(file)
+    text = _text(tree, raw)
+    if text is None or _typed_wide(tree, text) or not _scanned(tree, text):
+        return tree
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        tree.find(_mark(error.problem_mark), "E6010", problem=error.problem or "")
+        return tree
+    if not isinstance(node, yaml.MappingNode):
+        tree.find(Place(), "E6011")
+        return tree
+    tree.data = _mapping(tree, node, shape, ())
+    return tree
+
+
+def _text(tree: Tree, raw: bytes) -> str | None:
+    if len(raw) > MAX_BYTES:
+        tree.find(Place(), "E6003", limit=str(MAX_BYTES))
+        return None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = Place(raw.count(b"\n", 0, error.start) + 1)
+    try:
+        raw.decode("gb18030")
+        tree.find(place, "E6004")
+    except UnicodeDecodeError:
+        tree.find(place, "E6005")
+    return None
+
+
+def _typed_wide(tree: Tree, text: str) -> bool:
+    """Note what an input method or an editor put in place of YAML's own characters."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        indent = line[: len(line) - len(line.lstrip(" \t"))]
+        if "\t" in indent:
+            tree.find(Place(number, indent.index("\t") + 1), "E6006")
+        for pattern in (_WIDE_COLON, _WIDE_VALUE):
+            match = pattern.match(line)
+            if match:
+                at = match.end() if pattern is _WIDE_COLON else match.start(1) + 1
+                tree.find(Place(number, at), "E6007", character=line[at - 1])
+    return bool(tree.findings)
+
+
+def _scanned(tree: Tree, text: str) -> bool:
+    """Refuse anchors, aliases, tags, directives and depth before anything is built of them."""
+    depth = 0
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken | yaml.DirectiveToken):
+                tree.find(_mark(token.start_mark), "E6012")
+            elif isinstance(token, yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken
+                            | yaml.FlowMappingStartToken | yaml.FlowSequenceStartToken):  # fmt: skip
+                depth += 1
+                if depth > MAX_DEPTH:
+                    tree.find(_mark(token.start_mark), "E6013", limit=str(MAX_DEPTH))
+                    return False
+            elif isinstance(token, yaml.BlockEndToken | yaml.FlowMappingEndToken | yaml.FlowSequenceEndToken):
+                depth -= 1
+    except yaml.MarkedYAMLError as error:
+        tree.find(_mark(error.problem_mark), "E6010", problem=error.problem or "")
+    except yaml.YAMLError:
+        tree.find(Place(), "E6010", problem="unreadable characters")
+    return not tree.findings
+
+
+def _mark(mark: Any) -> Place:
+    return Place() if mark is None else Place(mark.line + 1, mark.column + 1)
+
+
+# --- nodes to data ----------------------------------------------------------------------------------
+
+
+def _mapping(tree: Tree, node: yaml.MappingNode, shape: Shape, path: Path) -> dict[str, Any]:
+    tree.places.setdefault(path, _mark(node.start_mark))
+    found: dict[str, Any] = {}
+    for name, key, value in _members(tree, node):
+        inner = (*path, name)
+        if name in found:
+            first = tree.places[inner]
+            tree.find(_mark(key.start_mark), "E6014", key=name, first=f"{first.line}:{first.column}")
+            continue
+        tree.places[inner] = _mark(key.start_mark)
+        if name not in shape.members:
+            dotted = ".".join(str(part) for part in inner)
+            tree.find(_mark(key.start_mark), "E6016", key=dotted, meant=meant(name, shape.members))
+            found[name] = None
+            continue
+        found[name] = _value(tree, value, shape.members[name], inner)
+    return {name: value for name, value in found.items() if name in shape.members}
+
+
+def _members(tree: Tree, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            yield key.value, key, value
+        else:
+            tree.find(_mark(key.start_mark), "E6015")
+
+
+def _value(tree: Tree, node: yaml.Node, shape: Shape, path: Path) -> Any:
+    place = _mark(node.start_mark)
+    if isinstance(node, yaml.MappingNode):
+        if shape.kind is Kind.MAPPING:
+            return _mapping(tree, node, shape, path)
+        tree.find(place, "E6021", key=_dotted(path), expected=shape.expected)
+        return None
+    tree.places[path] = place
+    if isinstance(node, yaml.SequenceNode):
+        if shape.kind is Kind.LIST:
+            return [_value(tree, item, Shape(Kind.TEXT), (*path, i)) for i, item in enumerate(node.value)]
+        tree.find(place, "E6021", key=_dotted(path), expected=shape.expected)
+        return None
+    if shape.kind in {Kind.MAPPING, Kind.LIST} and node.value.strip() not in _NULLS:
+        tree.find(place, "E6021", key=_dotted(path), expected=shape.expected)
+        return None
+    return _scalar(tree, node, shape, path)
+
+
+def _scalar(tree: Tree, node: Any, shape: Shape, path: Path) -> Any:
+    """Return a scalar as its key wants it: text as written, or a number, a boolean, a date."""
+    text: str = node.value
+    place, key = _mark(node.start_mark), _dotted(path)
+    if node.style is not None:  # quoted, or a block: text, whatever it looks like
+        return text
+    if text in shape.words:
+        return text
+    if text in _NULLS:
+        return None
+    if shape.kind is Kind.BOOL:
+        if text not in _BOOLS:
+            tree.find(place, "E6019", key=key)
+        return _BOOLS.get(text)
+    if shape.kind is Kind.TEXT and text.lower() in _YAML_BOOLS:
+        tree.find(place, "E6017", key=key)
+        return None
+    if shape.kind is Kind.NUMBER and not _NUMBER.fullmatch(text):
+        leading = _LEADING_ZERO.fullmatch(text) is not None
+        tree.find(place, "E6018" if leading else "E6021", key=key, expected=shape.expected)
+        return None
+    return text
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(str(part) for part in path)

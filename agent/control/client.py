@@ -1,0 +1,64 @@
+"""Asking the daemon."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.catalogue import AgentError
+from agent.control import protocol
+
+#: A verb may wait for the disk, never for the network.
+ANSWER_S = 30.0
+
+
+class NotRunning(AgentError):
+    """No daemon answers for this state directory."""
+
+    code = "E8206"
+
+
+def socket_path(state_dir: Path, env: Mapping[str, str] = os.environ) -> Path:
+    """Return where the socket is: systemd's runtime directory, else the state directory."""
+    runtime = env.get("RUNTIME_DIRECTORY")
+    return (Path(runtime.split(":")[0]) if runtime else state_dir) / "control.sock"
+
+
+#: Where systemd puts the runtime directory; a command typed by hand has no $RUNTIME_DIRECTORY.
+SYSTEM_SOCKET = Path("/run/kiosk-agent/control.sock")
+SYSTEM_STATE = Path("/var/lib/kiosk-agent")
+
+
+def call(state_dir: Path, verb: str, args: Mapping[str, Any] | None = None) -> Any:
+    """Return the verb's result. NotRunning when no daemon answers; AgentError with the daemon's code."""
+    path = socket_path(state_dir)
+    if state_dir == SYSTEM_STATE and not path.exists():
+        path = SYSTEM_SOCKET
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER_S)
+        try:
+            connection.connect(str(path))
+        except PermissionError as error:
+            raise AgentError("E8207", path=path) from error
+        except OSError as error:
+            raise NotRunning(path=path) from error
+        connection.sendall(
+            protocol.encoded({"verb": verb, "args": dict(args or {}), "name": protocol.own_name()})
+        )
+        return protocol.result(_line(connection))
+
+
+def _line(connection: socket.socket) -> bytes:
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        try:
+            data = connection.recv(65536)
+        except TimeoutError as error:
+            raise AgentError("E8208", seconds=ANSWER_S) from error
+        if not data:
+            raise AgentError("E8208", seconds=0)
+        received += data
+    return bytes(received)
