@@ -35,7 +35,7 @@ class Live:
         return self._config
 
     def replace(self, config: Config) -> None:
-        """Put a new configuration in force. AgentError E8105 when keys need a restart; then nothing changes."""
+        """Put a configuration in force. AgentError E8105 when keys need a restart; then nothing changes."""
         fixed = [key for key in changed(self._config, config) if not _reloadable(key)]
         if fixed:
             raise AgentError("E8105", keys=", ".join(fixed))

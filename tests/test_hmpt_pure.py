@@ -406,7 +406,9 @@ json_values = st.recursive(
 @given(
     st.fixed_dictionaries(
         {},
-        optional=dict.fromkeys(("code", "msg", "exceptionCode", "requestId", "returnTime", "data"), json_values),
+        optional=dict.fromkeys(
+            ("code", "msg", "exceptionCode", "requestId", "returnTime", "data"), json_values
+        ),
     )
 )
 def test_any_json_answer_without_our_request_id_is_no_receipt(fields: dict[str, Any]) -> None:

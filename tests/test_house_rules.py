@@ -53,13 +53,15 @@ def test_an_entry_is_complete_in_both_languages(code: str) -> None:
     assert CODE.match(code)
     assert entry.who in WHO
     assert set(entry.texts) == set(LANGUAGES)
-    fields = [
-        {name for _, name, _, _ in string.Formatter().parse(entry.texts[lang].title)} for lang in LANGUAGES
-    ]
+    fields = [_named(entry.texts[lang].title) for lang in LANGUAGES]
     assert fields[0] == fields[1], "both languages must show the same facts"
     assert len(entry.steps("zh")) == len(entry.steps("en"))
     if entry.severity == "error":
         assert entry.steps("zh"), "an error must say what to do"
+
+
+def _named(title: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(title) if name}
 
 
 def test_a_missing_fact_does_not_break_the_sentence() -> None:

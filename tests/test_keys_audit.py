@@ -31,7 +31,9 @@ def config(folder: Path) -> Config:
                 "authorization": secret,
                 "encrypt": True,
             },
-            "device": dict.fromkeys(("dept_id", "dept_name", "manufacturer", "machine_code", "device_no", "register_user"), "x")
+            "device": dict.fromkeys(
+                ("dept_id", "dept_name", "manufacturer", "machine_code", "device_no", "register_user"), "x"
+            )
             | {"purchase_date": "2024-06-01"},
         }
     )

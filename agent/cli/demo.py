@@ -154,7 +154,7 @@ class Teller:
             say("这次摄像头前是另一个人。", "This time somebody else sits before the camera.")
         say(
             f"平台 {self._stage.platform.url}（验签、SM4）；读卡器 {self._stage.reader.port}（115200 8N1）",
-            f"platform {self._stage.platform.url} (signature, SM4); reader {self._stage.reader.port} (115200 8N1)",
+            f"platform {self._stage.platform.url} (signature, SM4), reader {self._stage.reader.port} (115200 8N1)",
         )
         click.echo()
 
@@ -183,7 +183,7 @@ class Teller:
         accepted, delivered, off = kept_count.accepted, kept_count.delivered, kept_count.difference
         say(
             f"账目：接收 {accepted} = 送达 {delivered} + 其余 {accepted - delivered}，差额 {off}",
-            f"balance: accepted {accepted} = delivered {delivered} + others {accepted - delivered}, difference {off}",
+            f"balance: accepted {accepted} = delivered {delivered} + others {accepted - delivered}, off by {off}",
         )
         self._check_log()
         if kept is not None:

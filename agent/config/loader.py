@@ -76,11 +76,10 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _invalid(tree: Tree, error: ValidationError) -> Iterator[Finding]:
-    found_at = {finding.place for finding in tree.findings}
     for problem in error.errors(include_url=False, include_input=False):
         path = problem["loc"]
         # A value whose trap was told already is missing now; one finding for one mistake.
-        if path in tree.places and tree.places[path] in found_at:
+        if path in tree.refused:
             continue
         context = problem.get("ctx", {})
         code = _code(problem["type"], context)

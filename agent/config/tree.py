@@ -38,10 +38,16 @@ class Tree:
     data: Any = None
     places: dict[Path, Place] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    refused: set[Path] = field(default_factory=set)  # values that a finding has already told of
 
     def find(self, place: Place, code: str, **facts: str) -> None:
         """Note a finding."""
         self.findings.append(Finding(self.file, place, code, facts))
+
+    def refuse(self, path: Path, code: str, **facts: str) -> None:
+        """Note a finding about a value, which counts as absent from here on."""
+        self.refused.add(path)
+        self.find(self.place(path), code, key=_dotted(path), **facts)
 
     def place(self, path: Path) -> Place:
         """Return the place of a path, or of the nearest thing above it."""
@@ -155,45 +161,35 @@ def _members(tree: Tree, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Nod
 
 
 def _value(tree: Tree, node: yaml.Node, shape: Shape, path: Path) -> Any:
-    place = _mark(node.start_mark)
-    if isinstance(node, yaml.MappingNode):
-        if shape.kind is Kind.MAPPING:
-            return _mapping(tree, node, shape, path)
-        tree.find(place, "E6021", key=_dotted(path), expected=shape.expected)
+    """Return what stands under a key. A value of the wrong kind is told and comes back as None."""
+    if isinstance(node, yaml.MappingNode) and shape.kind is Kind.MAPPING:
+        return _mapping(tree, node, shape, path)
+    tree.places[path] = _mark(node.start_mark)
+    if isinstance(node, yaml.SequenceNode) and shape.kind is Kind.LIST:
+        return [_value(tree, item, Shape(Kind.TEXT), (*path, i)) for i, item in enumerate(node.value)]
+    if isinstance(node, yaml.ScalarNode) and shape.kind not in {Kind.MAPPING, Kind.LIST}:
+        return _scalar(tree, node, shape, path)
+    if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULLS:
         return None
-    tree.places[path] = place
-    if isinstance(node, yaml.SequenceNode):
-        if shape.kind is Kind.LIST:
-            return [_value(tree, item, Shape(Kind.TEXT), (*path, i)) for i, item in enumerate(node.value)]
-        tree.find(place, "E6021", key=_dotted(path), expected=shape.expected)
-        return None
-    if shape.kind in {Kind.MAPPING, Kind.LIST} and node.value.strip() not in _NULLS:
-        tree.find(place, "E6021", key=_dotted(path), expected=shape.expected)
-        return None
-    return _scalar(tree, node, shape, path)
+    return tree.refuse(path, "E6021", expected=shape.expected)
 
 
-def _scalar(tree: Tree, node: Any, shape: Shape, path: Path) -> Any:
+def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:
     """Return a scalar as its key wants it: text as written, or a number, a boolean, a date."""
     text: str = node.value
-    place, key = _mark(node.start_mark), _dotted(path)
     if node.style is not None:  # quoted, or a block: text, whatever it looks like
         return text
     if text in shape.words:
-        return text
+        return int(text) if shape.kind is Kind.NUMBER else text
     if text in _NULLS:
         return None
     if shape.kind is Kind.BOOL:
-        if text not in _BOOLS:
-            tree.find(place, "E6019", key=key)
-        return _BOOLS.get(text)
+        return _BOOLS[text] if text in _BOOLS else tree.refuse(path, "E6019")
     if shape.kind is Kind.TEXT and text.lower() in _YAML_BOOLS:
-        tree.find(place, "E6017", key=key)
-        return None
+        return tree.refuse(path, "E6017")
     if shape.kind is Kind.NUMBER and not _NUMBER.fullmatch(text):
-        leading = _LEADING_ZERO.fullmatch(text) is not None
-        tree.find(place, "E6018" if leading else "E6021", key=key, expected=shape.expected)
-        return None
+        code = "E6018" if _LEADING_ZERO.fullmatch(text) else "E6021"
+        return tree.refuse(path, code, expected=shape.expected)
     return text
 
 

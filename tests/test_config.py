@@ -1,0 +1,267 @@
+"""The worst YAML files, each told with its place; the example; anything at all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from agent.config import Config, ConfigError, Finding, examine, load, shape
+from agent.config.schema import Section
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
+
+GOOD = """\
+platform:
+  base_url: "http://127.0.0.1:8080"
+  org_app_id: 0123
+  org_app_secret: {credential: a}
+  authorization: {file: /b}
+  encrypt: true
+device:
+  dept_id: 1
+  dept_name: 产科
+  manufacturer: M
+  purchase_date: 2024-06-01
+  machine_code: M0000777
+  device_no: 0000777
+  register_user: 甲
+"""
+
+
+def examined(text: str | bytes, folder: Path) -> tuple[Config | None, list[Finding]]:
+    path = folder / "c.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return examine(path, {})
+
+
+def told(text: str | bytes, folder: Path) -> list[str]:
+    return [f"{f.place.line}:{f.place.column} {f.code}" for f in examined(text, folder)[1]]
+
+
+def test_digits_in_text_keys_stay_as_written_and_dates_need_no_quotes(tmp_path: Path) -> None:
+    config, findings = examined(GOOD, tmp_path)
+    assert findings == []
+    assert config is not None
+    assert config.platform.org_app_id == "0123"
+    assert config.device.device_no == "0000777"
+    assert config.device.purchase_date.isoformat() == "2024-06-01"
+    assert config.platform.register_ == "auto"
+    assert config.outbox.max_bytes == 20 * 2**30
+
+
+def changed(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (changed("encrypt: true", "encrypt: yes"), ["6:12 E6019"]),
+        (changed("encrypt: true", "encrypt: no"), ["6:12 E6019"]),
+        (changed("encrypt: true\n", "encrypt: true\n  encrypt: false\n"), ["7:3 E6014"]),
+        (changed("  encrypt: true\n", ""), ["1:1 E6020"]),
+        (changed("encrypt: true", "encrypt: null"), ["6:12 E6020"]),
+        (changed("  encrypt", "\tencrypt"), ["6:1 E6006"]),
+        (changed("encrypt: true", "encrypt： true"), ["6:10 E6007"]),
+        (changed("dept_name: 产科", "dept_name: “产科”"), ["9:14 E6007"]),
+        (changed("encrypt: true", "encrpyt: true"), ["1:1 E6020", "6:3 E6016"]),
+        (changed("dept_name: 产科", "dept_name: no"), ["9:14 E6017"]),
+        (changed("dept_name: 产科", "dept_name: 'no'"), []),
+        (changed("dept_name: 产科", "dept_name: ''"), ["9:14 E6026"]),
+        (changed("dept_name: 产科", "dept_name: " + "长" * 51), ["9:14 E6022"]),
+        (changed("dept_name: 产科", "dept_name: {a: b}"), ["9:14 E6021"]),
+        (changed("dept_name: 产科", "dept_name: [a]"), ["9:14 E6021"]),
+        (changed("purchase_date: 2024-06-01", "purchase_date: 2024-06-31"), ["11:18 E6021"]),
+        (GOOD + "reader: {poll_interval_s: 0.1}\n", ["15:27 E6023"]),
+        (GOOD + "reader: {poll_interval_s: 007}\n", ["15:27 E6018"]),
+        (GOOD + "reader: {poll_interval_s: 1:30}\n", ["15:27 E6021"]),
+        (GOOD + "reader: {poll_interval_s: fast}\n", ["15:27 E6021"]),
+        (GOOD + "reader: {source: stt}\n", ["15:18 E6024"]),
+        (GOOD + "reader: sdt\n", ["15:9 E6021"]),
+        (GOOD + "face: {threshold: 0.3}\n", ["15:19 E6023"]),
+        (GOOD + "audit: {keep_days: 183}\n", ["15:20 E6023"]),
+        (GOOD + "operators: {default: 一二三四五六七八九十一}\n", ["15:22 E6022"]),
+        (GOOD + "operators: {list: [甲, '']}\n", ["15:23 E6026"]),
+        (GOOD + "console: {listen: everywhere}\n", ["15:19 E6025"]),
+        (GOOD + "keys: {seal: {credential: a, file: b}}\n", ["15:8 E6027"]),
+        (GOOD + "outbox: {max_bytes: 20 GiB}\n", []),
+        (GOOD + "outbox: {max_bytes: 20 apples}\n", ["15:21 E6021"]),
+        (changed("org_app_secret: {credential: a}", "org_app_secret: s3cret"), ["4:19 E6021"]),
+        (changed("manufacturer: M", "manufacturer: &a M"), ["10:17 E6012"]),
+        (changed("manufacturer: M", "manufacturer: *a"), ["10:17 E6012"]),
+        (changed("manufacturer: M", "manufacturer: !!str M"), ["10:17 E6012"]),
+        (GOOD + "---\nlang: zh\n", ["15:1 E6010"]),
+        (GOOD + "? [a]\n: b\n", ["15:3 E6015"]),
+        (GOOD + "x: " + "[" * 40 + "]" * 40 + "\n", ["15:15 E6013"]),
+        ("platform: [", ["1:12 E6010"]),
+        ("", ["1:1 E6011"]),
+        ("- a\n- b\n", ["1:1 E6011"]),
+        ("just text", ["1:1 E6011"]),
+        (GOOD.encode("gbk"), ["9:1 E6004"]),
+        (b"lang: zh\n\xff\xfe\x00", ["2:1 E6005"]),
+        (b"x: \x00", ["1:1 E6010"]),
+        (b"#" * 300_000, ["1:1 E6003"]),
+        (b"\xef\xbb\xbf" + GOOD.encode(), []),
+        (GOOD.replace("\n", "\r\n"), []),
+    ],
+)  # fmt: skip
+def test_each_trap_is_told_at_its_place(text: str | bytes, expected: list[str], tmp_path: Path) -> None:
+    assert told(text, tmp_path) == expected
+
+
+def test_everything_is_told_at_once_in_order(tmp_path: Path) -> None:
+    text = (
+        changed("encrypt: true", "encrypt: no").replace("dept_name", "dept_nam") + "face: {engine: magic}\n"
+    )
+    assert [line.split()[1] for line in told(text, tmp_path)] == ["E6019", "E6020", "E6016", "E6024"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "camra: {source: auto}\n", "did you mean camera?"),
+        (GOOD + "face: {engine: buildin}\n", "did you mean builtin?"),
+        (changed("device_no", "deviceno"), "did you mean device_no?"),
+    ],
+)
+def test_a_near_miss_is_named(text: str, words: str, tmp_path: Path) -> None:
+    lines = [finding.line("en") for finding in examined(text, tmp_path)[1]]
+    assert any(words in line for line in lines)
+    assert all(re.match(r".*c\.yaml:\d+:\d+ E6\d{3} ", line) for line in lines)
+
+
+def test_no_finding_quotes_a_value_because_it_may_be_a_secret(tmp_path: Path) -> None:
+    text = changed("org_app_secret: {credential: a}", "org_app_secret: TOPSECRET").replace(
+        "encrypt: true", "encrypt: TOPSECRET"
+    )
+    for finding in examined(text, tmp_path)[1]:
+        for lang in ("zh", "en"):
+            assert "TOPSECRET" not in finding.line(lang)
+            assert "TOPSECRET" not in str(finding.as_json(lang))
+
+
+def elsewhere(addition: str) -> str:
+    return changed("http://127.0.0.1:8080", "http://10.0.0.1:8080") + addition
+
+
+@pytest.mark.parametrize(
+    "addition",
+    [
+        "camera: {source: people.png}\n",
+        "reader: {port: 'replay:x'}\n",
+        "reader: {port: /dev/pts/0}\n",
+        "reader: {photo_decoder: {kind: simulated}}\n",
+    ],
+)
+def test_test_sources_never_meet_a_real_platform(addition: str, tmp_path: Path) -> None:
+    assert [line.split()[1] for line in told(elsewhere(addition), tmp_path)] == ["E6030"]
+    assert told(GOOD + addition, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (elsewhere("").replace("encrypt: true", "encrypt: false"), "W6101"),
+        (changed("M0000777", "M777x"), "W6102"),
+        (GOOD + "console: {listen: '0.0.0.0:8765'}\n", "W6103"),
+        (GOOD + "console: {mask: {number: '6+4'}}\n", "W6104"),
+    ],
+)
+def test_doubtful_choices_are_warned_of_and_taken(text: str, code: str, tmp_path: Path) -> None:
+    config, findings = examined(text, tmp_path)
+    assert config is not None
+    assert [finding.code for finding in findings] == [code]
+
+
+def test_a_file_that_cannot_be_had(tmp_path: Path) -> None:
+    for path, code in ((tmp_path / "none", "E6001"), (tmp_path, "E6002")):
+        with pytest.raises(ConfigError) as wrong:
+            load(path)
+        assert [finding.code for finding in wrong.value.findings] == [code]
+
+
+def test_systemds_state_directory_wins(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(GOOD)
+    assert load(tmp_path / "c.yaml", {"STATE_DIRECTORY": "/srv/state"}).state_dir == "/srv/state"
+    assert load(tmp_path / "c.yaml", {}).state_dir == "/var/lib/kiosk-agent"
+
+
+def test_the_example_is_accepted_as_it_stands() -> None:
+    config, findings = examine(EXAMPLE, {})
+    assert config is not None
+    assert findings == []
+
+
+def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        key = prefix + (info.alias or name)
+        value = None if info.is_required() else info.get_default(call_default_factory=True)
+        inner = info.annotation if isinstance(info.annotation, type) else None
+        if inner is not None and issubclass(inner, Section) and inner.__name__ != "Secret":
+            found |= defaults(inner, key + ".")
+        else:
+            found[key] = ... if info.is_required() else value
+    return found
+
+
+def flattened(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, dict) and not set(value) & {"credential", "file"}:
+            found |= flattened(value, prefix + name + ".")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def test_the_example_names_every_key_with_its_default() -> None:
+    known, written = defaults(Config), flattened(yaml.safe_load(EXAMPLE.read_text("utf-8")))
+    assert set(written) == set(known)
+    config, _ = examine(EXAMPLE, {})
+    assert config is not None
+    loaded = flattened(config.model_dump(by_alias=True))
+    for key, default in known.items():
+        if default is not ...:
+            assert loaded[key] == default, key
+
+
+def test_every_starred_key_is_starred_and_no_other() -> None:
+    required = {key.split(".")[-1] for key, default in defaults(Config).items() if default is ...}
+    starred = set(re.findall(r"^\s+(\w+):[^\n]*# \*", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE))
+    assert starred == required
+
+
+def test_the_shape_follows_the_schema() -> None:
+    top = shape.of_model(Config)
+    assert set(top.members) == set(Config.model_fields)
+    assert "register" in top.members["platform"].members
+    assert top.members["platform"].members["conventions"].members["absent_finger"].words == ("omit", "null")
+
+
+fragments = st.lists(
+    st.sampled_from(
+        [*GOOD.splitlines(), "  a: b", "- x", "{", "]", "\t", "&a", "? b", "：", "'", "0777", "lang: zh"]
+    ),
+    max_size=25,
+)
+
+
+@given(st.one_of(st.binary(max_size=200), fragments.map("\n".join).map(str.encode)))
+def test_any_file_is_a_configuration_or_findings(raw: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        config, findings = examined(raw, Path(folder))
+        assert (config is None) == any(finding.fatal for finding in findings)
+        for finding in findings:
+            assert finding.line("zh")
+            assert finding.line("en")
