@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agent import keys, logs
 from agent.audit import Audit
+from agent.catalogue import AgentError
 from agent.clock import Clock, trusted
 from agent.config.schema import Config
 from agent.control import StateLock
@@ -44,15 +45,18 @@ class Ownership:
 
 
 @contextmanager
-def owning(config: Config, clock: Clock) -> Iterator[Ownership]:
+def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ownership]:
     """Take the state directory, open what is in it, and give all of it back at the end.
 
     AgentError with the holder's process id when another process owns it.
     """
     state_dir = Path(config.state_dir)
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AgentError("E8302", path=state_dir, reason=error.strerror) from error
     with ExitStack() as stack:
-        stack.enter_context(StateLock(state_dir))
+        stack.enter_context(StateLock(state_dir, patience_s))
         keyring = keys.load(config)
         audit = stack.enter_context(Audit(state_dir / "audit.jsonl", keyring.audit, clock))
         outbox = stack.enter_context(Outbox.open(state_dir, keyring.seal, clock, config.outbox.max_bytes))

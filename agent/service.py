@@ -47,6 +47,8 @@ STOP_S = 4.0
 #: How often what is over is cleared away and the time is remembered.
 HOUSEKEEPING_S = 30.0
 TICK_S = 1.0
+#: A command without a daemon owns the state directory for a moment; the daemon outwaits it.
+PATIENCE_S = 3.0
 
 
 class Agent:
@@ -213,7 +215,7 @@ def _decoder(config: Config) -> photo.PhotoDecoder:
 @contextmanager
 def running(config: Config, clock: Clock) -> Iterator[Agent]:
     """Run an agent for the length of a block."""
-    with owning(config, clock) as own:
+    with owning(config, clock, PATIENCE_S) as own:
         agent = Agent(config, own, clock)
         agent.start()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -37,7 +37,9 @@ _LEFT_OUT: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Under REQUIRE_ALL=1 a skip is a failure: the proof must be whole."""
     report = yield
     if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
@@ -48,7 +50,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out, and why."""
-    left_out = list(config.stash.get(_LEFT_OUT, []))
+    left_out = list(config.stash[_LEFT_OUT]) if _LEFT_OUT in config.stash else []
     for report in terminalreporter.stats.get("skipped", []):
         left_out.append(f"{report.nodeid}: {report.longrepr[2] if report.longrepr else ''}")
     terminalreporter.section("left out")

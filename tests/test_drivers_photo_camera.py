@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from drivers_support import script, until
+from vision_support import picture
 
 from agent.simulate import portraits
 from drivers import photo
@@ -27,15 +28,13 @@ def command(program: list[str], *, whole: bool = False, timeout_s: float = 5.0) 
 
 def test_the_simulated_decoder_shows_the_portrait_and_refuses_a_real_block() -> None:
     decoder = photo.build("simulated", [], "block", 20.0)
-    picture = cv2.imdecode(
+    shown = cv2.imdecode(
         np.frombuffer(decoder.decode(photo_block(portraits.path("collins"))), np.uint8), cv2.IMREAD_COLOR
     )
-    assert picture is not None
-    assert picture.shape == (126, 102, 3)
-    original = cv2.resize(
-        cv2.imread(str(portraits.path("collins"))), (102, 126), interpolation=cv2.INTER_AREA
-    )
-    assert float(np.mean(cv2.absdiff(picture, original))) < 12
+    assert shown is not None
+    assert shown.shape == (126, 102, 3)
+    original = cv2.resize(picture(portraits.path("collins")), (102, 126), interpolation=cv2.INTER_AREA)
+    assert float(np.mean(cv2.absdiff(shown, original))) < 12
     with pytest.raises(PhotoError, match="status 3"):
         decoder.decode(BLOCK)
 

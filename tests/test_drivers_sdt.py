@@ -102,9 +102,7 @@ def test_a_wrong_checksum_and_an_impossible_length_say_so() -> None:
     assert {item.reason for item in FrameDecoder().feed(huge) if isinstance(item, Garbage)} >= {"length"}
 
 
-replies = st.builds(
-    lambda sw, data: Frame(sw, data), st.binary(min_size=3, max_size=3), st.binary(max_size=1400)
-)
+replies = st.builds(Frame, st.binary(min_size=3, max_size=3), st.binary(max_size=1400))
 
 
 @given(st.lists(replies, max_size=5), st.randoms(use_true_random=False))
@@ -245,9 +243,7 @@ def test_every_layout_encodes_and_decodes_to_the_same(kind: CardKind, data: st.D
     values = {}
     for name, places in textblock.LAYOUTS[kind].items():
         room = sum(size for _, size in places) // 2
-        values[name] = data.draw(
-            texts.map(lambda text, room=room: text[:room].strip(" \0\u3000")), label=name
-        )  # type: ignore[misc]  # bound per turn
+        values[name] = data.draw(texts, label=name)[:room].strip(" \0\u3000")
     card = textblock.parse(block(kind, values))
     assert card.kind is kind
     for name, text in values.items():

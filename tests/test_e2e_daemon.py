@@ -43,6 +43,7 @@ def run_under_kills(site: Site, cards: int, kills: int, seed: int) -> None:
             daemon.kill()
         # What was kept at the last moment goes out when the daemon comes back.
         with site.daemon() as last:
+            wait_for("the daemon is up again", lambda: site.log().count("[I8001]") == kills + 2)
             wait_for("everything kept was accepted", lambda: site.kept() <= set(site.accepted()))
             wait_for("nothing waits any more", lambda: _nothing_waits(site))
             assert last.terminate(STOP_S) == 0

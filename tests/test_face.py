@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vision_support import need_weights
+from numpy.typing import NDArray
+from vision_support import need_weights, picture
 
+from agent import images
 from agent.catalogue import AgentError
 from agent.config.schema import FACE_THRESHOLD_FLOOR
 from agent.face import align, quality, score, weights
@@ -28,10 +30,12 @@ def engine() -> FaceEngine:
     return FaceEngine(weights.find(None))
 
 
-def seen_as_chip(name: str, quality_percent: int = 40) -> np.ndarray:
-    small = cv2.resize(cv2.imread(str(portraits.path(name))), (102, 126), interpolation=cv2.INTER_AREA)
-    encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality_percent])[1]
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+Image = NDArray[np.uint8]
+
+
+def seen_as_chip(name: str) -> Image:
+    small = cv2.resize(picture(portraits.path(name)), (102, 126), interpolation=cv2.INTER_AREA)
+    return images.decode(cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, 40])[1].tobytes())
 
 
 @pytest.mark.parametrize("card", portraits.NAMES)
@@ -61,34 +65,30 @@ def test_red_and_blue_are_not_exchanged(engine: FaceEngine) -> None:
     frame = portraits.live("collins")
     face = engine.look(frame).face
     assert face is not None
-    known = engine.card(cv2.imread(str(portraits.path("collins"))))
+    known = engine.card(picture(portraits.path("collins")))
     assert known is not None
     right = float(known @ engine.embed(frame, face))
     wrong = float(known @ engine.embed(np.ascontiguousarray(frame[:, :, ::-1]), face))
     assert right > wrong
 
 
-def gate_picture(kind: str) -> np.ndarray:
-    live = portraits.live("collins")
-    if kind == "no_face":
-        return np.full_like(live, 120)
-    if kind == "several_people":
-        return np.hstack([live[:, 300:980], portraits.live("hopper")[:, 300:980]])
-    if kind == "too_far":
-        far = np.full_like(live, 120)
-        small = cv2.resize(live, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
-        far[: small.shape[0], : small.shape[1]] = small
-        return far
-    if kind == "dark":
-        return (live * 0.2).astype(np.uint8)
-    if kind == "over_exposed":
-        return np.clip(live.astype(np.int32) * 3, 0, 255).astype(np.uint8)
-    if kind == "turned":
-        height, width = live.shape[:2]
-        return cv2.warpAffine(
-            live, cv2.getRotationMatrix2D((width / 2, height / 2), 25, 1.0), (width, height)
-        )
-    return cv2.GaussianBlur(live, (0, 0), 14)
+def gate_picture(kind: str) -> Image:
+    live: Image = portraits.live("collins")
+    height, width = live.shape[:2]
+    small = cv2.resize(live, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    far = np.full_like(live, 120)
+    far[: small.shape[0], : small.shape[1]] = small
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), 25, 1.0)
+    pictures: dict[str, object] = {
+        "no_face": np.full_like(live, 120),
+        "several_people": np.hstack([live[:, 300:980], portraits.live("hopper")[:, 300:980]]),
+        "too_far": far,
+        "dark": live * 0.2,
+        "over_exposed": np.clip(live.astype(np.int32) * 3, 0, 255),
+        "turned": cv2.warpAffine(live, turn, (width, height)),
+        "blurred": cv2.GaussianBlur(live, (0, 0), 14),
+    }
+    return np.asarray(pictures[kind]).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,13 @@ def test_small_or_doubtful_faces_in_the_background_do_not_count() -> None:
 
 def test_sharpness_falls_with_blur_in_one_direction_and_not_with_darkness() -> None:
     rng = np.random.default_rng(1)
-    picture = cv2.GaussianBlur(rng.integers(0, 255, (84, 80)).astype(np.float64), (0, 0), 1.0)
-    sharp = quality.sharpness(picture)
-    assert quality.sharpness(cv2.blur(picture, (9, 1))) < 0.6 * sharp
-    assert quality.sharpness(cv2.blur(picture, (1, 9))) < 0.6 * sharp
-    assert quality.sharpness(picture * 0.25) == pytest.approx(sharp, rel=1e-6)
+    texture = np.asarray(
+        cv2.GaussianBlur(rng.integers(0, 255, (84, 80)).astype(np.float64), (0, 0), 1.0), np.float64
+    )
+    sharp = quality.sharpness(texture)
+    for across in ((9, 1), (1, 9)):
+        assert quality.sharpness(np.asarray(cv2.blur(texture, across), np.float64)) < 0.6 * sharp
+    assert quality.sharpness(texture * 0.25) == pytest.approx(sharp, rel=1e-6)
     assert quality.sharpness(np.full((84, 80), 7.0)) == 0.0
 
 

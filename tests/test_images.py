@@ -48,7 +48,8 @@ def test_any_camera_size_meets_bound_and_target_within_four_encodings(
 ) -> None:
     calls = counted(monkeypatch)
     base = cv2.resize(portraits.live("collins"), (width, height), interpolation=cv2.INTER_CUBIC)
-    picture = cv2.add(base, cv2.resize(noise(320, 240, 8.0), (width, height)) // 8)
+    grain = cv2.resize(noise(320, 240, 8.0), (width, height)) // 8
+    picture = np.asarray(cv2.add(base, grain), np.uint8)
     jpeg = images.encode(picture, target, 2_250_000)
     assert len(calls) <= images.MAX_ENCODES
     assert 0.4 * target <= len(jpeg) <= 1.15 * target

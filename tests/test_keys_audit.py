@@ -146,10 +146,12 @@ def test_a_torn_last_line_is_set_aside_and_the_chain_goes_on(tmp_path: Path, cut
 
 def test_many_threads_make_one_chain(tmp_path: Path) -> None:
     with trail(tmp_path) as audit:
-        threads = [
-            threading.Thread(target=lambda: [audit.append("x", who="t", target="o") for _ in range(50)])
-            for _ in range(4)
-        ]
+
+        def fifty() -> None:
+            for _ in range(50):
+                audit.append("x", who="t", target="o")
+
+        threads = [threading.Thread(target=fifty) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -378,7 +378,8 @@ def test_a_ledger_that_does_not_balance_is_shown(tmp_path: Path) -> None:
 def test_a_commit_that_failed_but_stands_is_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sync reports an error, the row is there after all: what PostgreSQL's people learned the hard way."""
     with open_outbox(tmp_path) as outbox:
-        real, failed = owner.transaction, []
+        real = owner.transaction
+        failed: list[int] = []
 
         def fails_after_commit(connection: sqlite3.Connection, *, durable: bool) -> object:
             if not failed:
@@ -471,8 +472,10 @@ def test_a_record_costs_two_syncs_from_opened_mark_to_receipt(tmp_path: Path) ->
     log = tmp_path / "strace"
     try:
         traced = subprocess.run(
-            ["strace", "-f", "-e", "trace=fsync,fdatasync,write", "-o", str(log), sys.executable, "-c", SYNCS]
-            + [str(tmp_path), str(Path(__file__).parent)],
+            [
+                *("strace", "-f", "-e", "trace=fsync,fdatasync,write", "-o", str(log)),
+                *(sys.executable, "-c", SYNCS, str(tmp_path), str(Path(__file__).parent)),
+            ],
             capture_output=True,
             text=True,
             check=False,

@@ -81,7 +81,7 @@ class Caller:
         }
         made |= headers or {}
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-        answer = self.session.post(self.platform.url + path, data=raw, headers=made, timeout=10)  # type: ignore[arg-type]  # None takes a header away
+        answer = self.session.post(self.platform.url + path, data=raw, headers=made, timeout=10)
         found: dict[str, Any] = answer.json()
         return found
 

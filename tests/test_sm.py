@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent import sm
 from agent.catalogue import AgentError
 
-BACKENDS = [sm.OpenSSL(), sm.Gmssl()]
+BACKENDS: list[sm.Backend] = [sm.OpenSSL(), sm.Gmssl()]
 both = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: str(backend.name))
 
 # GB/T 32905-2016, appendix A.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -29,9 +28,8 @@ class HandClock:
 
 
 @pytest.fixture
-def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "RESTART_PAUSES_S", (0.01,))
-    yield
 
 
 def test_a_silent_loop_is_late_after_the_grace_and_not_before() -> None:

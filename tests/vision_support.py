@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from agent import images
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
 from agent.config.schema import Camera, Face, Images
@@ -49,6 +52,11 @@ def vision(source: Path | str, **face: Any) -> Iterator[tuple[Vision, list[Camer
         yield running, states
     finally:
         running.close()
+
+
+def picture(path: Path) -> NDArray[np.uint8]:
+    """Return a picture file's pixels."""
+    return images.decode(path.read_bytes())
 
 
 def until(condition: Callable[[], bool], patience_s: float = 20.0) -> None:

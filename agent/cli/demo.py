@@ -147,14 +147,15 @@ class Teller:
             "演示：读卡器、摄像头画面和平台是模拟的，其余都是真的。\n"
             "现场照片由证件照翻转、旋转、模糊、调暗而成：只说明流程，不说明准确率。",
             "Demo: reader, camera picture and platform are simulated, all else is real.\n"
-            "The live picture is the card's portrait, mirrored, turned, blurred and darkened: this shows the way,\n"
-            "not the accuracy.",
+            "The live picture is the card's portrait, mirrored, turned, blurred and darkened:\n"
+            "this shows the way, not the accuracy.",
         )
+        url, port = self._stage.platform.url, self._stage.reader.port
         if impostor:
             say("这次摄像头前是另一个人。", "This time somebody else sits before the camera.")
         say(
-            f"平台 {self._stage.platform.url}（验签、SM4）；读卡器 {self._stage.reader.port}（115200 8N1）",
-            f"platform {self._stage.platform.url} (signature, SM4), reader {self._stage.reader.port} (115200 8N1)",
+            f"平台 {url}（验签、SM4）；读卡器 {port}（115200 8N1）",
+            f"platform {url} (signature, SM4); reader {port} (115200 8N1)",
         )
         click.echo()
 
@@ -181,9 +182,10 @@ class Teller:
             click.echo("  " + "  ".join(f"{key}={line[key]}" for key in LEDGER_KEYS if key in line))
         kept_count = self._stage.agent.own.outbox.counts()
         accepted, delivered, off = kept_count.accepted, kept_count.delivered, kept_count.difference
+        others = accepted - delivered
         say(
-            f"账目：接收 {accepted} = 送达 {delivered} + 其余 {accepted - delivered}，差额 {off}",
-            f"balance: accepted {accepted} = delivered {delivered} + others {accepted - delivered}, off by {off}",
+            f"账目：接收 {accepted} = 送达 {delivered} + 其余 {others}，差额 {off}",
+            f"balance: accepted {accepted} = delivered {delivered} + others {others}, off by {off}",
         )
         self._check_log()
         if kept is not None:
