@@ -50,7 +50,8 @@ def pytest_runtest_makereport(
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out, and why."""
-    left_out = list(config.stash[_LEFT_OUT]) if _LEFT_OUT in config.stash else []
+    soak: list[str] = config.stash.get(_LEFT_OUT, [])
+    left_out = [*soak]
     for report in terminalreporter.stats.get("skipped", []):
         left_out.append(f"{report.nodeid}: {report.longrepr[2] if report.longrepr else ''}")
     terminalreporter.section("left out")

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import click
 
+from agent import keys
+from agent.catalogue import AgentError
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
+from agent.config import Config, Finding, examine
+from agent.config.findings import Place
 from agent.control import call
 
 CONFIG_WRONG = 78
@@ -36,26 +40,41 @@ def run(settings: Settings) -> None:
 @pass_settings
 def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) -> None:
     """检查配置文件 / check the configuration; exit 78 when something is wrong."""
-    from agent.config import examine
-
     path = file or settings.config_path
     config, findings = examine(path)
     if settings.lang is None and config is not None:
         settings.lang = config.lang
+    if config is not None and not no_env:
+        findings += surroundings(config, str(path))
+    good = not any(finding.fatal for finding in findings)
     if as_json:
-        print_json(
-            {
-                "ok": config is not None,
-                "findings": [finding.as_json(settings.language) for finding in findings],
-            }
-        )
+        told = [finding.as_json(settings.language) for finding in findings]
+        print_json({"ok": good, "findings": told})
     else:
         for finding in findings:
             click.echo(finding.line(settings.language))
-        if config is not None:
+        if good:
             settings.say(f"{path}：配置正确", f"{path}: configuration is correct")
-    if config is None:
+    if not good:
         raise click.exceptions.Exit(CONFIG_WRONG)
+
+
+def surroundings(config: Config, file: str) -> list[Finding]:
+    """Return what the file names and what is not there: secrets that `run` would miss."""
+    named = {
+        "platform.org_app_secret": config.platform.org_app_secret,
+        "platform.authorization": config.platform.authorization,
+        "camera.password": config.camera.password,
+        **{f"keys.{name}": getattr(config.keys, name) for name in ("seal", "audit", "pseudonym")},
+    }
+    found = []
+    for key, secret in named.items():
+        try:
+            if secret is not None:
+                keys.read_secret(secret, key)
+        except AgentError as error:
+            found.append(Finding(file, Place(), error.code, error.facts))
+    return found
 
 
 @click.command(cls=Verb)

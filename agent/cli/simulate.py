@@ -71,11 +71,13 @@ def reader(
     from drivers.simulator import cards as deck
     from drivers.simulator.reader import SimulatedReader, parse_faults
 
-    laid = deck.load(cards_file) if cards_file else deck.generate(seed, cards)
+    with _usage():
+        chosen = parse_faults(faults)
+        laid = deck.load(cards_file) if cards_file else deck.generate(seed, cards)
     pictures = [portraits.path(name) for name in DEFAULT_PORTRAITS]
     with (
         _until_signalled() as done,
-        SimulatedReader(laid, pictures, loop_s, parse_faults(faults)) as simulated,
+        SimulatedReader(laid, pictures, loop_s, chosen) as simulated,
     ):
         simulated.link(port_link)
         settings.say(
@@ -108,18 +110,27 @@ def platform(settings: Settings, port: int, ledger: Path, faults: tuple[str, ...
     from agent import keys
     from agent.simulate.platform import SimulatedPlatform, parse_faults
 
+    with _usage():
+        chosen = parse_faults(faults)
     config = settings.config().platform
     secret = keys.read_secret(config.org_app_secret, "platform.org_app_secret").decode()
     ticket = keys.read_secret(config.authorization, "platform.authorization").decode()
-    simulated = SimulatedPlatform(
-        secret, config.org_app_id, ticket, ledger, port=port, faults=parse_faults(faults)
-    )
+    simulated = SimulatedPlatform(secret, config.org_app_id, ticket, ledger, port=port, faults=chosen)
     with _until_signalled() as done, simulated:
         settings.say(
             f"模拟平台：{simulated.url}，账本 {ledger}",
             f"simulated platform: {simulated.url}, ledger {ledger}",
         )
         done.wait()
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """Tell a wrong option as one: status 2, not a traceback."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @contextmanager

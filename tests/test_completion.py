@@ -1,0 +1,154 @@
+"""Held records complete by themselves when what was missing comes; what only a person knows stays held."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from hmpt_support import config
+from outbox_support import SEAL_KEY, verification
+
+from agent.audit import Audit
+from agent.board import Board
+from agent.clock import SystemClock
+from agent.completion import Completion, Parts
+from agent.config.schema import Config, Operators
+from agent.heartbeat import Heartbeat
+from agent.live import Live
+from agent.outbox import Outbox
+from agent.records import Hold, PictureKind, Verification
+from agent.verify import reasons_to_hold
+from drivers.errors import PhotoError
+
+CLOCK = SystemClock()
+BMP = cv2.imencode(".bmp", np.full((126, 102, 3), 90, np.uint8))[1].tobytes()
+
+
+class Decoder:
+    """A decoder that works when told to."""
+
+    def __init__(self) -> None:
+        self.works = False
+        self.asked = 0
+
+    def decode(self, photo_block: bytes) -> bytes:
+        self.asked += 1
+        if not self.works:
+            raise PhotoError(reason="no licence")
+        return BMP
+
+
+class Bench:
+    """A completion loop that is turned by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.live = Live(config("http://127.0.0.1:1"))
+        self.outbox = Outbox.open(folder, SEAL_KEY, CLOCK, 2**30)
+        self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
+        self.decoder = Decoder()
+        self.board = Board(CLOCK)
+        self.woken = 0
+        self._completion = Completion(
+            Parts(self.live.config, self.decoder, self.outbox, self.audit, self.board, CLOCK, self._wake)
+        )
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def round(self) -> None:
+        self._completion.round(Heartbeat("c", CLOCK), threading.Event())
+
+    def put(self, one: Verification, *, with_card: bool = True) -> str:
+        pictures = {PictureKind.CAMERA: b"\xff\xd8", PictureKind.PHOTO_BLOCK: b"block"}
+        if with_card:
+            pictures[PictureKind.CARD] = b"\xff\xd8"
+        holds = reasons_to_hold(one, pictures, self.live.config().platform.conventions.substitutes)
+        self.outbox.put(one, pictures, person=one.id, holds=holds)
+        return one.id
+
+    def configured(self, **changes: object) -> None:
+        self.live.replace(
+            Config.model_validate(self.live.config().model_copy(update=changes).model_dump(by_alias=True))
+        )
+
+
+@contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    made = Bench(folder)
+    try:
+        yield made
+    finally:
+        made.outbox.close()
+        made.audit.close()
+
+
+def test_a_card_picture_comes_when_the_decoder_works(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        first, second = (desk.put(verification(), with_card=False) for _ in range(2))
+        desk.round()
+        assert desk.decoder.asked == 1, "a decoder that failed is not tried on the next record of the round"
+        assert desk.outbox.row(first).holds == {"card_picture": "headImg"}
+        desk.decoder.works = True
+        desk.round()
+        for record in (first, second):
+            assert desk.outbox.row(record).state == "ready"
+            picture = desk.outbox.picture(record, PictureKind.CARD)
+            assert picture is not None
+            assert picture.startswith(b"\xff\xd8\xff")
+        assert desk.woken == 2
+        assert desk.audit.count("record.supplemented") == 2
+
+
+def test_an_operator_comes_with_the_configuration(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        record = desk.put(replace(verification(), operator=""))
+        desk.round()
+        assert desk.outbox.row(record).state == "held"
+        desk.configured(operators=Operators(default="新操作员"))
+        desk.round()
+        assert desk.outbox.row(record).state == "ready"
+        assert desk.outbox.verification(record).operator == "新操作员"
+
+
+def test_what_only_a_person_knows_stays_held(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        record = desk.put(replace(verification(), nation_code="", address=""))
+        desk.round()
+        assert desk.outbox.row(record).holds == {"nation": "nationalCode", "address": "address"}
+        substituted = desk.live.config().platform.conventions.model_dump() | {
+            "substitutes": {"nation_code": "01", "address": "无"}
+        }
+        platform = desk.live.config().platform.model_dump(by_alias=True) | {"conventions": substituted}
+        desk.live.replace(
+            Config.model_validate(desk.live.config().model_dump(by_alias=True) | {"platform": platform})
+        )
+        desk.round()
+        assert desk.outbox.row(record).state == "ready"
+
+
+def test_a_clock_that_was_not_trusted_stays_a_reason(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        record = desk.put(replace(verification(), clock_trusted=False))
+        desk.round()
+        assert desk.outbox.row(record).holds == {Hold.CLOCK.value: "verifyTime"}
+
+
+def test_a_field_fault_is_looked_at_again_only_under_another_configuration(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        record = desk.put(verification())
+        desk.round()
+        claim = desk.outbox.claim(CLOCK.now())
+        assert claim is not None
+        from agent.outbox import SettleHeld
+
+        desk.outbox.settle(claim, SettleHeld({Hold.FIELD: "realName: too long"}))
+        desk.round()
+        assert desk.outbox.row(record).state == "held"
+        desk.configured(operators=Operators(default="甲"))
+        desk.round()
+        assert desk.outbox.row(record).state == "ready"

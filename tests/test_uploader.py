@@ -1,0 +1,237 @@
+"""The uploader with a real outbox and a real platform: faults, refusals, stops, and whose fault it is."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hmpt_support import APP_ID, PICTURES, SECRET, TICKET, client
+from hmpt_support import config as platform_config
+from outbox_support import SEAL_KEY, verification
+
+from agent.audit import Audit
+from agent.board import Board
+from agent.clock import SystemClock
+from agent.config.schema import Config
+from agent.heartbeat import Heartbeat
+from agent.live import Live, changed
+from agent.outbox import Outbox
+from agent.records import Hold, Verification
+from agent.simulate.platform import Faults, SimulatedPlatform
+from agent.uploader import Parts, Uploader
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds of back-off become hundredths; its growth and its bounds are tested on their own."""
+    monkeypatch.setattr("agent.backoff.BASE_S", 0.02)
+    monkeypatch.setattr("agent.backoff.PLATFORM_CAP_S", 0.2)
+    monkeypatch.setattr("agent.backoff.RECORD_CAP_S", 0.1)
+
+
+class Bench:
+    """A running uploader."""
+
+    def __init__(self, folder: Path, settings: Config) -> None:
+        self.live = Live(settings)
+        self.outbox = Outbox.open(folder, SEAL_KEY, CLOCK, 2**30)
+        self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
+        self.board = Board(CLOCK)
+        self.client = client(settings)
+        self.stop = threading.Event()
+        self.uploader = Uploader(
+            Parts(
+                config=self.live.config,
+                client=self.client,
+                outbox=self.outbox,
+                audit=self.audit,
+                board=self.board,
+                clock=CLOCK,
+                rng=random.Random(5),
+                pseudonym=lambda number: f"p:{len(number)}",
+            )
+        )
+        self._thread = threading.Thread(target=self.uploader.run, args=(Heartbeat("u", CLOCK), self.stop))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, one: Verification | None = None) -> str:
+        one = one or verification()
+        self.outbox.put(one, PICTURES, person=one.id, holds={})
+        self.uploader.wake()
+        return one.id
+
+    def close(self) -> None:
+        self.stop.set()
+        self.uploader.wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self.client.close()
+        self.outbox.close()
+        self.audit.close()
+
+    def until(self, condition: Callable[[], bool], patience_s: float = 20.0) -> None:
+        deadline = CLOCK.monotonic() + patience_s
+        pause = threading.Event()
+        while not condition():
+            assert CLOCK.monotonic() < deadline, "waited in vain"
+            pause.wait(0.01)
+
+    def codes(self) -> set[str]:
+        return {event.code for event in self.board.events()}
+
+
+def settings(url: str, **platform: Any) -> Config:
+    made = platform_config(url).model_dump(by_alias=True)
+    made["platform"] |= {"drain_per_minute": 6000, "retry_budget_per_hour": 100000, **platform}
+    return Config.model_validate({key: made[key] for key in ("platform", "device")})
+
+
+@contextmanager
+def bench(folder: Path, url: str, *, started: bool = True, **platform: Any) -> Iterator[Bench]:
+    made = Bench(folder, settings(url, **platform))
+    try:
+        if started:
+            made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def platform(faults: Faults | None = None, secret: str = SECRET, port: int = 0) -> SimulatedPlatform:
+    return SimulatedPlatform(secret, APP_ID, TICKET, faults=faults, port=port)
+
+
+def test_the_device_is_registered_first_and_then_records_flow(tmp_path: Path) -> None:
+    with platform() as there, bench(tmp_path, there.url) as desk:
+        ids = [desk.put() for _ in range(5)]
+        desk.until(lambda: desk.outbox.counts().delivered == 5)
+        assert [line["requestId"] for line in there.accepted()] == ids
+        assert there.ledger.devices() == {("SIM-0000777", "0000777")}
+        assert desk.audit.count("device.registered") == 1
+        assert desk.audit.count("record.delivered") == 5
+        sent = desk.outbox.attempts(ids[0])[0]
+        assert sent.sm3 == there.accepted()[0]["bodySm3"]
+        assert sent.length == there.accepted()[0]["bodyLength"]
+
+
+def test_a_registration_is_remembered_over_restarts(tmp_path: Path) -> None:
+    with platform() as there:
+        for _ in range(2):
+            with bench(tmp_path, there.url) as desk:
+                desk.put()
+                desk.until(lambda: desk.outbox.counts().ready == 0)
+        assert desk.audit.count("device.registered") == 1
+
+
+def test_lost_answers_double_with_the_same_id_and_nothing_is_missing(tmp_path: Path) -> None:
+    faults = Faults(lost_answer=3, unavailable=7, garbage=5)
+    with platform(faults) as there, bench(tmp_path, there.url) as desk:
+        ids = {desk.put() for _ in range(20)}
+        desk.until(lambda: desk.outbox.counts().delivered == 20, 60)
+        seen = [line["requestId"] for line in there.accepted()]
+        assert set(seen) == ids
+        assert len(seen) > 20
+        assert {row.request_id for row in desk.outbox.receipts(50)} == ids
+        assert desk.outbox.counts().difference == 0
+
+
+def test_a_wrong_secret_parks_nothing_and_is_told_as_the_lanes_fault(tmp_path: Path) -> None:
+    with platform(secret="another secret!!") as there, bench(tmp_path, there.url, register="never") as desk:
+        for _ in range(4):
+            desk.put()
+        desk.until(lambda: bool({"E5102", "E5003", "E5002"} & desk.codes()))
+        desk.until(lambda: desk.board.snapshot()["platform"]["state"] == "waiting")
+        counts = desk.outbox.counts()
+        assert counts.parked == 0
+        assert counts.ready + counts.sending == 4
+
+
+def test_a_refused_record_is_parked_only_after_others_passed(tmp_path: Path) -> None:
+    with platform() as there, bench(tmp_path, there.url) as desk:
+        # The platform's appendix has no such type; ours can be configured to send it.
+        bad = Verification.from_facts(verification().to_facts() | {"device_no": "unknown to the platform"})
+        lonely = desk.put(bad)
+        desk.until(lambda: "E5102" in desk.codes())
+        assert desk.outbox.row(lonely).state in {"ready", "sending"}
+        good = [desk.put() for _ in range(3)]
+        desk.until(lambda: desk.outbox.row(lonely).state == "parked")
+        desk.until(lambda: all(desk.outbox.row(one).state == "delivered" for one in good))
+        assert "E5101" in desk.codes()
+        desk.outbox.retry(lonely)
+        assert desk.outbox.counts().difference == 0
+
+
+def test_what_the_platform_would_refuse_is_held_with_the_field_named_and_never_sent(tmp_path: Path) -> None:
+    with platform() as there, bench(tmp_path, there.url) as desk:
+        bad = Verification.from_facts(verification().to_facts() | {"birth": "19900231"})
+        record = desk.put(bad)
+        desk.until(lambda: desk.outbox.row(record).state == "held")
+        assert "birthday" in desk.outbox.row(record).holds[Hold.FIELD.value]
+        good = desk.put()
+        desk.until(lambda: desk.outbox.row(good).state == "delivered")
+        assert [line["requestId"] for line in there.accepted()] == [good]
+
+
+def test_a_platform_that_is_down_is_waited_for_and_found_again(tmp_path: Path) -> None:
+    with platform() as reserved:
+        port = int(reserved.url.rpartition(":")[2])
+    with bench(tmp_path, f"http://127.0.0.1:{port}") as desk:
+        record = desk.put()
+        desk.until(lambda: "E4101" in desk.codes())
+        assert desk.board.snapshot()["platform"]["state"] == "waiting"
+        with platform(port=port):
+            desk.until(lambda: desk.outbox.row(record).state == "delivered")
+        assert desk.board.snapshot()["platform"]["state"] == "ok"
+        # One event for the whole outage, however often it was tried.
+        assert [event.code for event in desk.board.events()].count("E4101") == 1
+
+
+def test_a_changed_convention_applies_to_what_waits(tmp_path: Path) -> None:
+    wrong = {"nation_suffix": False}
+    with platform() as there, bench(tmp_path, there.url, conventions=wrong) as desk:
+        record = desk.put()
+        desk.until(lambda: "E5102" in desk.codes())
+        desk.live.replace(settings(there.url))
+        desk.until(lambda: desk.outbox.row(record).state == "delivered")
+        used = {row.conventions for row in desk.outbox.attempts(record)}
+        assert len(used) == 2
+
+
+def test_a_loop_that_died_over_a_record_does_not_strand_it(tmp_path: Path) -> None:
+    with platform() as there, bench(tmp_path, there.url, started=False) as desk:
+        record = desk.put()
+        assert desk.outbox.claim(CLOCK.now()) is not None
+        assert desk.outbox.row(record).state == "sending"
+        desk.start()
+        desk.until(lambda: desk.outbox.row(record).state == "delivered")
+
+
+def test_a_slow_drain_is_kept_to_its_rate(tmp_path: Path) -> None:
+    with platform() as there, bench(tmp_path, there.url, drain_per_minute=60) as desk:
+        for _ in range(8):
+            desk.put()
+        desk.until(lambda: desk.outbox.counts().delivered >= 5)
+        # Five may leave at once; at one a second the others are still there.
+        assert desk.outbox.counts().delivered <= 6
+
+
+def test_only_reloadable_keys_may_change(tmp_path: Path) -> None:
+    old = settings("http://127.0.0.1:1")
+    new = settings("http://127.0.0.1:1", conventions={"sex_width": 2}, drain_per_minute=7)
+    assert changed(old, new) == ["platform.conventions.sex_width", "platform.drain_per_minute"]
+    live = Live(old)
+    live.replace(new)
+    assert live.config() is new
+    with pytest.raises(Exception, match="E8105") as refused:
+        live.replace(settings("http://127.0.0.1:2"))
+    assert "platform.base_url" in str(refused.value)
+    assert live.config() is new
