@@ -207,7 +207,8 @@ class Uploader:
             sm3_hex=prepared.sm3_hex,
             length=prepared.length,
         )
-        parts.board.event("I5002", record=claim.id, request=prepared.request_id, length=prepared.length)
+        cipher = "SM4" if parts.config().platform.encrypt else "-"
+        parts.board.event("I5002", record=claim.id, cipher=cipher, length=prepared.length)
         outcome = parts.client.send(prepared, stop)
         self._settle(claim, self._judged(claim, outcome))
 

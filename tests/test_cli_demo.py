@@ -36,7 +36,7 @@ def test_the_demo_tells_the_whole_way_and_ends_well(lang: str) -> None:
     zh = (
         "设备已在平台登记",
         "已读取证件",
-        "人脸比对完成：passed",
+        "人脸比对通过",
         "已保存",
         "正在上传",
         "平台已接收",
@@ -48,14 +48,14 @@ def test_the_demo_tells_the_whole_way_and_ends_well(lang: str) -> None:
         "card read",
         "faces compared: passed",
         "kept:",
-        "uploading",
+        "body SM4, uploading",
         "accepted by the platform",
         "off by 0",
         "none found",
     )
     positions = [shown.stdout.find(step) for step in (zh if lang == "zh" else en)]
     assert -1 not in positions, shown.stdout
-    assert re.search(r"requestId=[0-9a-f]{32}  faceResult=1", shown.stdout)
+    assert re.search(r'"requestId": "[0-9a-f]{32}", "faceResult": "1"', shown.stdout)
     assert ("registrar sees" if lang == "en" else "登记员看到") in shown.stdout
 
 
@@ -63,7 +63,7 @@ def test_the_demo_with_an_impostor_shows_a_failed_comparison_that_is_delivered_t
     need_weights()
     shown = cli("demo", "--impostor", "--cards", "2")
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.count("faceResult=0") == 2
+    assert shown.stdout.count('"faceResult": "0"') == 2
     assert "核验未通过，登记照常进行" in shown.stdout
 
 

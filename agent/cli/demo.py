@@ -6,6 +6,7 @@ stands for the outside world: the reader, the camera's picture and the platform 
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import click
 
 from agent.catalogue import AgentError, entry
 from agent.cli.options import Settings, Verb, pass_settings
+from agent.cli.screen import padded
 
 if TYPE_CHECKING:
     from agent.board import Event
@@ -37,12 +39,18 @@ STEPS = {
     "I1003": ("读卡器", "reader"),
     "I1004": ("刷卡", "card"),
     "I2001": ("比对", "compare"),
+    "I2003": ("比对", "compare"),
+    "I2004": ("比对", "compare"),
     "W2001": ("提示", "notice"),
     "W2002": ("提示", "notice"),
     "I3001": ("落盘", "disk"),
     "I5002": ("上传", "upload"),
     "I5003": ("回执", "receipt"),
 }
+#: What is shown beside a step's sentence.
+DETAILS = {"I3001": ("record", "person"), "I5003": ("request",)}
+STEP_CELLS = 9
+LEDGER_KEYS = ("requestId", "faceResult", "faceScore", "verifyTime", "deviceNo", "bodyLength", "bodySm3")
 
 
 def register(group: click.Group) -> None:
@@ -179,7 +187,7 @@ class Teller:
             "What the platform accepted (its ledger, without personal data):",
         )
         for line in self._stage.platform.accepted():
-            click.echo("  " + "  ".join(f"{key}={line[key]}" for key in LEDGER_KEYS if key in line))
+            click.echo("  " + json.dumps({key: line[key] for key in LEDGER_KEYS}, ensure_ascii=False))
         kept_count = self._stage.agent.own.outbox.counts()
         accepted, delivered, off = kept_count.accepted, kept_count.delivered, kept_count.difference
         others = accepted - delivered
@@ -201,11 +209,11 @@ class Teller:
         lang = 0 if self._settings.language == "zh" else 1
         if event.code not in STEPS and entry(event.code).severity == "info":
             return
-        step = STEPS.get(event.code, ("注意", "attention"))[lang]
+        step = padded(STEPS.get(event.code, ("注意", "attention"))[lang], STEP_CELLS)
         title = entry(event.code).title(self._settings.language, event.facts)
-        details = "  ".join(f"{key}={value}" for key, value in event.facts.items() if key in DETAILS)
+        details = [f"{key} {event.facts[key]}" for key in DETAILS.get(event.code, ()) if key in event.facts]
         seconds = time.monotonic() - self._started
-        click.echo(f"{seconds:7.2f} s  {step:<8}{title}  {details}".rstrip())
+        click.echo("  ".join([f"{seconds:7.2f} s", step, title, *details]))
 
     def _print_screen(self) -> None:
         screen = self._stage.agent.board.snapshot().get("screen", {})
@@ -214,7 +222,8 @@ class Teller:
             return
         self._line = code
         text = entry(code).title(self._settings.language)
-        self._settings.say(f"           登记员看到：【{text}】", f"           the registrar sees: [{text}]")
+        indent = " " * (11 + STEP_CELLS + 2)
+        self._settings.say(f"{indent}登记员看到：【{text}】", f"{indent}the registrar sees: [{text}]")
 
     def _check_log(self) -> None:
         text = self._stage.log.read_text("utf-8")
@@ -226,7 +235,3 @@ class Teller:
             f"日志 {len(text.splitlines())} 行，检查了 {len(fields)} 个证件字段：均未出现",
             f"log: {len(text.splitlines())} lines, {len(fields)} fields of the cards looked for: none found",
         )
-
-
-DETAILS = ("result", "score", "record", "person", "request", "length", "device", "port", "detail", "reason")
-LEDGER_KEYS = ("requestId", "faceResult", "faceScore", "verifyTime", "deviceNo", "bodyLength")

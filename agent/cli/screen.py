@@ -23,8 +23,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     lines = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(_cells(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
-        cells = (cell + " " * (width - _cells(cell)) for cell, width in zip(line, widths, strict=True))
+        cells = (padded(cell, width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def padded(text: str, width: int) -> str:
+    """Return text filled up with blanks to a width in cells."""
+    return text + " " * max(0, width - _cells(text))
 
 
 def _cells(text: str) -> int:

@@ -48,6 +48,8 @@ LOOK_S = 8.0
 #: What a decoder and a face engine may take beyond that before the loop counts as hung.
 LOOK_GRACE_S = 30.0
 
+COMPARED = {FaceResult.PASSED: "I2001", FaceResult.FAILED: "I2003", FaceResult.NOT_VERIFIED: "I2004"}
+
 #: Refusals that putting the card down again cannot mend: self-test failed, module not authorised.
 PERMANENT = frozenset({"E1107"})
 
@@ -199,9 +201,8 @@ class Station:
                 return flow.LookFailed(attempt, error.code)
         verdict = observation.verdict
         parts.board.event(
-            "I2001",
+            COMPARED[verdict.result],
             attempt=attempt,
-            result=verdict.result.name.lower(),
             score="-" if verdict.score is None else verdict.score,
             reason=verdict.reason or observation.reason or "-",
         )
