@@ -7,6 +7,7 @@ whole one. No line names a person of whom a card was read.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import json
 import os
@@ -66,7 +67,7 @@ class Audit:
     def append(
         self, what: str, *, who: str, target: str, result: str = "ok", durable: bool = False, **facts: str
     ) -> None:
-        """Add one event. `durable`: return only when it is on the disk."""
+        """Add one event. `durable`: return when it is on the disk. AgentError E3303 when it is not written."""
         with self._lock:
             line: dict[str, Any] = {
                 "seq": self._sequence + 1,
@@ -78,11 +79,23 @@ class Audit:
                 **facts,
             }
             mac = self._mac(self._last, line)
-            os.write(self._descriptor, _encoded({**line, "mac": mac}) + b"\n")
-            if durable:
-                os.fdatasync(self._descriptor)
+            self._write(_encoded({**line, "mac": mac}) + b"\n", durable=durable)
             self._last, self._sequence = mac, self._sequence + 1
             self._counts[what] += 1
+
+    def _write(self, line: bytes, *, durable: bool) -> None:
+        """Write a whole line or none: half a line would break the chain for all that follow."""
+        size = os.fstat(self._descriptor).st_size
+        try:
+            whole = os.write(self._descriptor, line) == len(line)
+            if whole and durable:
+                os.fdatasync(self._descriptor)
+        except OSError as error:
+            os.ftruncate(self._descriptor, size)
+            raise AgentError("E3303", path=self._path, reason=error.strerror) from error
+        if not whole:
+            os.ftruncate(self._descriptor, size)
+            raise AgentError("E3303", path=self._path, reason=os.strerror(errno.ENOSPC))
 
     def count(self, what: str) -> int:
         """Return how many events of this kind the trail holds."""

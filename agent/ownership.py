@@ -17,8 +17,10 @@ from agent.audit import Audit
 from agent.catalogue import AgentError
 from agent.clock import Clock, trusted
 from agent.config.schema import Config
-from agent.control import StateLock
+from agent.lock import StateLock
 from agent.outbox import Outbox
+
+log = logs.get(__name__)
 
 _LAST_TIME = "last_time"
 
@@ -60,4 +62,19 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
         keyring = keys.load(config)
         audit = stack.enter_context(Audit(state_dir / "audit.jsonl", keyring.audit, clock))
         outbox = stack.enter_context(Outbox.open(state_dir, keyring.seal, clock, config.outbox.max_bytes))
+        _reconcile(audit, outbox)
         yield Ownership(state_dir, audit, outbox, logs.Pseudonyms(keyring.pseudonym), clock)
+
+
+def _reconcile(audit: Audit, outbox: Outbox) -> None:
+    """Hold the outbox's count of accepted records against the trail's own.
+
+    A record is durable before its line is written, so a kill in between leaves the trail behind: made up
+    for. A trail ahead of the outbox means that records are gone, as after an old copy was put back.
+    """
+    accepted = outbox.counts().accepted
+    written = audit.count("record.accepted") + audit.count("record.reconciled")
+    if written > accepted:
+        logs.say(log, "E3304", accepted=accepted, written=written)
+    for _ in range(accepted - written):
+        audit.append("record.reconciled", who="service", target="outbox")

@@ -102,7 +102,10 @@ class Agent:
 
     def reload(self, config: Config) -> None:
         """Take over what may change while running. AgentError E8105 names what needs a restart."""
+        before = self.live.config()
         self.live.replace(config)
+        if (before.face, before.images) != (config.face, config.images):
+            self._vision.reconfigure(config.camera, config.face, config.images, _camera_password(config))
         logs.set_level(config.logging.level)
         self.completion.wake()
         self.uploader.wake()

@@ -244,6 +244,7 @@ class Uploader:
     def _refused(self, claim: Claim, refusal: Refused) -> Settlement:
         detail = f"{refusal.platform_code} {refusal.exception_code or '-'} {refusal.message}"
         if self._suspects.judge(claim.id):
+            self._suspects.refused.pop(claim.id, None)
             logs.say(log, "E5101", record=claim.id, detail=detail)
             self._parts.board.event("E5101", record=claim.id, detail=detail)
             return SettleParked("E5101", detail)

@@ -7,15 +7,17 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.catalogue import AgentError
-from agent.control import Caller, ControlServer, NotRunning, StateLock, call, protocol
+from agent.control import Caller, ControlServer, NotRunning, call, protocol
 from agent.control.ask import ask
 from agent.control.client import socket_path
+from agent.lock import StateLock
 from agent.notify import notify, watchdog_interval_s
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"
@@ -116,7 +118,7 @@ def test_systemds_runtime_directory_holds_the_socket(tmp_path: Path) -> None:
 
 
 def test_a_lock_names_its_holder_and_goes_with_its_process(tmp_path: Path) -> None:
-    program = "import sys, time\nfrom pathlib import Path\nfrom agent.control import StateLock\n"
+    program = "import sys, time\nfrom pathlib import Path\nfrom agent.lock import StateLock\n"
     program += f"lock = StateLock(Path({str(tmp_path)!r}))\nprint('held', flush=True)\ntime.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -149,6 +151,33 @@ def test_with_a_daemon_in_the_way_of_the_lock_but_no_socket_the_owner_is_named(t
     ask(settings, "status")
     with StateLock(Path(settings.state_dir)), pytest.raises(AgentError, match="E8301"):
         ask(settings, "status")
+
+
+@pytest.mark.needs_root
+def test_root_asking_leaves_no_file_of_its_own(tmp_path: Path) -> None:
+    from test_keys_audit import config
+
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it acts as the state directory's owner")
+    settings = config(tmp_path)
+    state = Path(settings.state_dir)
+    state.mkdir()
+    os.chown(state, 12345, 12345)
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o755)
+    ask(settings, "outbox.stats")
+    owners = {path.stat().st_uid for path in state.rglob("*")}
+    assert owners == {12345}
+    assert os.geteuid() == 0
+
+
+def test_a_silent_caller_does_not_hold_up_the_close(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        with ControlServer.at(tmp_path, {}, HANDLERS):
+            silent.connect(str(tmp_path / "control.sock"))
+            assert call(tmp_path, "echo")["args"] == {}
+            started = time.monotonic()
+        assert time.monotonic() - started < 3
 
 
 # --- systemd ----------------------------------------------------------------------------------------

@@ -430,6 +430,13 @@ def test_a_retry_after_date_is_measured_by_the_platforms_own_clock() -> None:
     assert answers.skew_s(Exchange(200, headers, b""), START) == timedelta(hours=8).total_seconds()
 
 
+def test_what_the_platform_echoes_of_the_person_is_not_kept() -> None:
+    outcome = judged(answer(code=500, exceptionCode="A2301", msg="姓名测试韦某某有误"))
+    cleaned = answers.without(("测试韦某某", "广西"), outcome)
+    assert isinstance(cleaned, Refused)
+    assert cleaned.message == "姓名#有误"
+
+
 def test_the_platforms_text_is_shown_without_what_could_name_a_person() -> None:
     shown = answers.safe("参数错误\x00\x1b[31m 45010219900101004X\n" + "x" * 900)
     assert "450102" not in shown

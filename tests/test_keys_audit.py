@@ -9,12 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from outbox_support import PICTURES, verification
 
 from agent import keys
 from agent.audit import Audit
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
 from agent.config.schema import Config, Secret
+from agent.ownership import owning
 
 KEY = b"k" * 32
 
@@ -142,6 +144,36 @@ def test_a_torn_last_line_is_set_aside_and_the_chain_goes_on(tmp_path: Path, cut
         assert audit.verify().broken_at is None
         assert audit.count("record.accepted") == 3
     assert (tmp_path / "audit.torn").exists()
+
+
+def test_a_line_that_does_not_fit_leaves_no_half_and_the_chain_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trail(tmp_path) as audit:
+        audit.append("x", who="t", target="o")
+        real = os.write
+
+        def short(descriptor: int, data: bytes) -> int:
+            return real(descriptor, data[: len(data) // 2])
+
+        monkeypatch.setattr("agent.audit.os.write", short)
+        with pytest.raises(AgentError, match="E3303"):
+            audit.append("x", who="t", target="o")
+        monkeypatch.undo()
+        audit.append("x", who="t", target="o")
+        assert audit.verify().broken_at is None
+        assert audit.count("x") == 2
+
+
+def test_the_trail_is_held_against_the_outbox(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = config(tmp_path)
+    with owning(settings, SystemClock()) as own:
+        own.outbox.put(verification(), PICTURES, person="p", holds={})
+    with owning(settings, SystemClock()) as own:
+        assert own.audit.count("record.reconciled") == 1
+        own.audit.append("record.accepted", who="test", target="gone")
+    with caplog.at_level("ERROR"), owning(settings, SystemClock()):
+        assert [record.getMessage() for record in caplog.records] == ["E3304"]
 
 
 def test_many_threads_make_one_chain(tmp_path: Path) -> None:

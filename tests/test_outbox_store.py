@@ -405,6 +405,24 @@ class _commits_then_fails:  # noqa: N801 -- stands in for a context manager func
         raise sqlite3.OperationalError("disk I/O error")
 
 
+def test_a_file_that_cannot_be_reopened_yet_hangs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_outbox(tmp_path) as outbox:
+        put(outbox, 1)
+
+        def broken(connection: sqlite3.Connection) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        with pytest.raises(AgentError, match="E3103"):
+            outbox._owner.run(broken)
+        monkeypatch.setattr(owner, "connect", broken)
+        with pytest.raises(AgentError, match="E3103"):
+            outbox.counts()
+        monkeypatch.undo()
+        assert outbox.counts().ready == 1
+
+
 KILLED = """
 import os, sys
 from pathlib import Path

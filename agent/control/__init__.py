@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from agent.control.client import NotRunning, call
-from agent.control.lock import StateLock
 from agent.control.protocol import Caller, Handler
 from agent.control.server import ControlServer
 
-__all__ = ["Caller", "ControlServer", "Handler", "NotRunning", "StateLock", "call"]
+__all__ = ["Caller", "ControlServer", "Handler", "NotRunning", "call"]

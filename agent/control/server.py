@@ -35,6 +35,7 @@ class ControlServer:
         self._handlers = handlers
         self._places = threading.Semaphore(MAX_CALLERS)
         self._closing = threading.Event()
+        self._callers: set[socket.socket] = set()
         self._socket = _listening(path)
         self._thread = threading.Thread(target=self._accept, name="control", daemon=True)
         self._thread.start()
@@ -59,6 +60,10 @@ class ControlServer:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join()
+        # A caller that has said nothing yet is hung up on; one whose verb runs gets its answer.
+        for caller in list(self._callers):
+            with contextlib.suppress(OSError):
+                caller.shutdown(socket.SHUT_RD)
         for _ in range(MAX_CALLERS):
             self._places.acquire(timeout=LINE_S)
         self._path.unlink(missing_ok=True)
@@ -70,6 +75,7 @@ class ControlServer:
             except OSError:
                 return
             self._places.acquire()
+            self._callers.add(connection)
             threading.Thread(target=self._serve, args=(connection,), name="control call", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -79,6 +85,7 @@ class ControlServer:
                 with contextlib.suppress(OSError):
                     connection.sendall(self._answer(connection))
         finally:
+            self._callers.discard(connection)
             self._places.release()
 
     def _answer(self, connection: socket.socket) -> bytes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -186,6 +186,23 @@ def safe(text: str) -> str:
         character if character.isprintable() else " " for character in text[: 4 * MAX_MESSAGE]
     )
     return _DIGITS.sub("#", printable)[:MAX_MESSAGE].strip()
+
+
+def without(personal: Sequence[str], outcome: Outcome) -> Outcome:
+    """Return the outcome with whatever the platform echoed of the person taken out of its text."""
+
+    def cleaned(text: str) -> str:
+        for word in personal:
+            text = text.replace(word, "#")
+        return text
+
+    match outcome:
+        case Delivered(receipt):
+            return Delivered(replace(receipt, message=cleaned(receipt.message)))
+        case Refused():
+            return replace(outcome, message=cleaned(outcome.message))
+        case Unknown() | PlatformDown():
+            return replace(outcome, detail=cleaned(outcome.detail))
 
 
 def retry_after_s(exchange: Exchange, now: datetime) -> float | None:

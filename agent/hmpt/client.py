@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import requests
@@ -31,6 +31,8 @@ from agent.records import Outcome, PictureKind, PlatformDown, Unknown, Verificat
 REGISTER = "/machine/info"
 VERIFY = "/verification/pregnant_woman/first"
 
+#: Fields of table 4.2 that name a person.
+PERSONAL = ("realName", "cardNo", "address", "birthday", "operationUser")
 #: A stop leaves a request under way after this.
 LEAVE_S = 3.0
 POLL_S = 0.1
@@ -53,6 +55,7 @@ class Prepared:
     conventions_fingerprint: str
     body: Body = field(repr=False)
     sm3_hex: str
+    personal: tuple[str, ...] = field(default=(), repr=False)  # what an answer may echo and we must not keep
 
     @property
     def length(self) -> int:
@@ -81,7 +84,10 @@ class PlatformClient:
     ) -> Prepared:
         """Return the request for one record, rendered, encrypted and hashed, not yet signed."""
         plain = render.render(verification, pictures, conventions)
-        return self._prepared(VERIFY, request_id(conventions, verification.id), plain, conventions)
+        prepared = self._prepared(VERIFY, request_id(conventions, verification.id), plain, conventions)
+        texts = render.texts(verification, conventions)
+        personal = tuple(texts[name] for name in PERSONAL if texts[name])
+        return replace(prepared, personal=personal)
 
     def register(self, device: Device, record: str, stop: threading.Event | None = None) -> Outcome:
         """Register the device; "already added" counts as done. `record` is the base of the request id."""
@@ -160,7 +166,8 @@ class PlatformClient:
         exchange = Exchange(response.status_code, names, content)
         self._note_skew(exchange)
         terms = Terms(prepared.conventions, self._identity, self._cipher_key(prepared.conventions))
-        return answers.judge(exchange, Sent(prepared.request_id, time), terms, self._clock.now())
+        outcome = answers.judge(exchange, Sent(prepared.request_id, time), terms, self._clock.now())
+        return answers.without(prepared.personal, outcome)
 
     def _signing_time(self) -> datetime:
         """Return our time, or the platform's where that is wanted and ours is not far off (P5)."""

@@ -80,35 +80,33 @@ class Owner:
 
     def _run(self, ready: Future[None]) -> None:
         try:
-            connection = connect(self._path)
+            connection: sqlite3.Connection | None = connect(self._path)
         except (sqlite3.Error, AgentError) as error:
             ready.set_exception(_told(error))
             return
         ready.set_result(None)
-        try:
-            while (item := self._work.get()) is not None:
-                connection = self._serve(connection, *item)
-        finally:
+        while (item := self._work.get()) is not None:
+            connection = self._serve(connection, *item)
+        if connection is not None:
             connection.close()
 
     def _serve(
-        self, connection: sqlite3.Connection, work: Work[Any], answer: Future[Any]
-    ) -> sqlite3.Connection:
+        self, connection: sqlite3.Connection | None, work: Work[Any], answer: Future[Any]
+    ) -> sqlite3.Connection | None:
+        """Do one piece of work. Return the connection for the next one, None when it must be opened anew."""
         try:
+            connection = connection or connect(self._path)
             answer.set_result(work(connection))
         except sqlite3.Error as error:
             told = _told(error)
-            if isinstance(told, IoTrouble):
-                connection = self._reopened(connection)
             answer.set_exception(told)
+            if isinstance(told, IoTrouble) and connection is not None:
+                # After a failed sync nothing that the connection believes can be trusted.
+                connection.close()
+                connection = None
         except BaseException as error:  # noqa: BLE001 -- it belongs to the thread that asked
             answer.set_exception(error)
         return connection
-
-    def _reopened(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """After a failed sync nothing the connection believes can be trusted."""
-        connection.close()
-        return connect(self._path)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -85,6 +85,8 @@ class Station:
     def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
         """Serve the desk until `stop` is set."""
         self._heartbeat = heartbeat
+        # Should an earlier run have died amid an attempt, the woman is asked again; nothing of it is left.
+        self._desk = flow.Desk()
         try:
             while not stop.is_set():
                 heartbeat.beat()
@@ -179,14 +181,22 @@ class Station:
             case flow.Show(light, code):
                 self._parts.board.post("screen", state=light.value, code=code)
             case flow.OpenAttempt(attempt):
-                self._parts.outbox.open_attempt(attempt)
+                self._noted(lambda: self._parts.outbox.open_attempt(attempt))
             case flow.CloseAttempt(attempt):
-                self._parts.outbox.close_attempt(attempt)
+                self._noted(lambda: self._parts.outbox.close_attempt(attempt))
             case flow.Look(attempt, card, presented_at):
                 return self._look(attempt, card, presented_at)
             case flow.Keep(attempt, card, observation):
                 return self._keep(attempt, card, observation)
         return None
+
+    def _noted(self, note: Callable[[], None]) -> None:
+        """Write what is not the record itself: if that fails IT is told, and the desk goes on."""
+        try:
+            note()
+        except CodedError as error:
+            logs.say_error(log, error)
+            self._parts.board.event(error.code, **error.facts)
 
     def _look(self, attempt: str, card: CardRecord, presented_at: float) -> flow.DeskEvent:
         parts = self._parts
@@ -244,7 +254,8 @@ class Station:
         parts = self._parts
         result = observation.verdict.result
         person = parts.pseudonyms.of(card.number)
-        parts.audit.append("record.accepted", who="station", target=attempt, result=result.name.lower())
+        name = result.name.lower()
+        self._noted(lambda: parts.audit.append("record.accepted", who="station", target=attempt, result=name))
         logs.say(log, "I3002" if holds else "I3001", record=attempt, person=person, holds=holds)
         parts.board.event("I3001", record=attempt, person=person)
         if result is not FaceResult.PASSED:

@@ -66,6 +66,7 @@ class Vision:
         self._numbers = itertools.count(1)
         self._answers: queue.Queue[Message | None] = queue.Queue()
         self._ready, self._closing = threading.Event(), threading.Event()
+        self._replacing = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep_running, name="vision", daemon=True)
@@ -77,6 +78,7 @@ class Vision:
     def reconfigure(self, camera: Camera, face: Face, images: Images, camera_password: str | None) -> None:
         """Let a fresh child work by other settings; one under way is left."""
         self._settings = _settings(camera, face, images, camera_password)
+        self._replacing.set()
         self._kill()
 
     def observe(self, card_picture: bytes | None, presented_at: float, limit_s: float) -> Observation:
@@ -122,6 +124,9 @@ class Vision:
             self._answers.put(None)
             if self._closing.is_set():
                 return
+            if self._replacing.is_set():
+                self._replacing.clear()
+                continue
             deaths = 0 if self._clock.monotonic() - started > 60 else deaths
             logs.say(log, "W2304")
             self._closing.wait(RESTART_S[min(deaths, len(RESTART_S) - 1)])
