@@ -67,7 +67,7 @@ class Audit:
     def append(
         self, what: str, *, who: str, target: str, result: str = "ok", durable: bool = False, **facts: str
     ) -> None:
-        """Add one event. `durable`: return when it is on the disk. AgentError E3303 when it is not written."""
+        """Add one event; `durable`: return when it is on the disk. AgentError E3303 when not written."""
         with self._lock:
             line: dict[str, Any] = {
                 "seq": self._sequence + 1,

@@ -117,7 +117,7 @@ def test_the_device_is_registered_first_and_then_records_flow(tmp_path: Path) ->
         assert [line["requestId"] for line in there.accepted()] == ids
         assert there.ledger.devices() == {("SIM-0000777", "0000777")}
         assert desk.audit.count("device.registered") == 1
-        assert desk.audit.count("record.delivered") == 5
+        desk.until(lambda: desk.audit.count("record.delivered") == 5)
         sent = desk.outbox.attempts(ids[0])[0]
         assert sent.sm3 == there.accepted()[0]["bodySm3"]
         assert sent.length == there.accepted()[0]["bodyLength"]
