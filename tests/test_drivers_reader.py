@@ -175,7 +175,7 @@ def test_a_missing_a_forbidden_and_a_busy_port_are_told_apart(
 class Scripted:
     """A line whose other end answers one command after the other, as told."""
 
-    def __init__(self, *answers: bytes) -> None:
+    def __init__(self, *answers: bytes | tuple[bytes, ...]) -> None:
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.asked: list[bytes] = []
@@ -192,10 +192,17 @@ class Scripted:
         os.close(self._slave)
         os.close(self._master)
 
-    def _answer(self, answers: tuple[bytes, ...]) -> None:
+    def say(self, data: bytes) -> None:
+        """Send something that nobody asked for."""
+        os.write(self._master, data)
+
+    def _answer(self, answers: tuple[bytes | tuple[bytes, ...], ...]) -> None:
+        pause = threading.Event()
         for answer in answers:
             self.asked.append(os.read(self._master, 100))
-            os.write(self._master, answer)
+            for part in (answer,) if isinstance(answer, bytes) else answer:
+                os.write(self._master, part)
+                pause.wait(0.1)
 
 
 FOUND = encode_reply(b"\0\0\x9f", bytes(4))
@@ -218,6 +225,21 @@ def test_after_a_spoilt_answer_old_answers_pass_until_the_id_comes() -> None:
             reader.find()
         assert reader.find()
     assert [asked[7:9].hex() for asked in line.asked] == ["2001", "12ff", "2001"]
+
+
+def test_old_answers_that_trickle_in_pass_as_well() -> None:
+    with Scripted(EMPTY[:-1] + b"\0", (EMPTY, FOUND, ID), EMPTY) as reader:
+        with pytest.raises(ReaderProtocolError):
+            reader.find()
+        assert reader.find() is False
+
+
+def test_a_doubled_answer_is_not_taken_for_the_next_one() -> None:
+    line = Scripted(EMPTY, ID, EMPTY)
+    with line as reader:
+        assert reader.find() is False
+        line.say(FOUND)
+        assert reader.find() is False
 
 
 def test_an_answer_of_another_shape_is_not_taken_for_ours() -> None:

@@ -95,6 +95,12 @@ def test_a_frame_hidden_behind_a_false_start_is_found_after_silence() -> None:
     assert decoder.pending == 0
 
 
+def test_a_spoilt_frame_does_not_take_the_next_one_with_it() -> None:
+    spoilt = bytes.fromhex("AAAAAA9669000400009095")
+    items = FrameDecoder().feed(spoilt + bytes.fromhex(REPLIES[1][0]))
+    assert [frame.code for frame in frames_of(items)] == [0x9F]
+
+
 def test_a_wrong_checksum_and_an_impossible_length_say_so() -> None:
     wrong = bytes.fromhex("AAAAAA9669000400009095")
     assert {item.reason for item in FrameDecoder().feed(wrong) if isinstance(item, Garbage)} >= {"checksum"}

@@ -126,6 +126,19 @@ def test_a_line_that_was_tampered_with_shows(tmp_path: Path, how: str) -> None:
         assert audit.verify().broken_at is not None
 
 
+def test_a_genuine_line_of_another_trail_does_not_fit(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        fill(tmp_path / name)
+    ours, theirs = (
+        (tmp_path / name / "audit.jsonl").read_text().splitlines(keepends=True) for name in ("a", "b")
+    )
+    ours[1] = theirs[1]
+    (tmp_path / "a" / "audit.jsonl").write_text("".join(ours))
+    with trail(tmp_path / "a") as audit:
+        assert audit.verify().broken_at == 2
+
+
 def test_without_the_key_no_line_can_be_forged(tmp_path: Path) -> None:
     fill(tmp_path)
     with Audit(tmp_path / "audit.jsonl", b"other" * 8, SystemClock()) as forger:

@@ -78,6 +78,16 @@ def test_the_same_person_passes_and_only_frames_after_the_card_count(tmp_path: P
         assert "jpeg" not in repr(seen)
 
 
+def test_no_frame_from_before_the_card_is_used(tmp_path: Path) -> None:
+    need_weights()
+    with vision(still(tmp_path / "camera.png")) as (eyes, states):
+        until(lambda: bool(states))
+        presented = time.monotonic() + 1.5
+        seen = eyes.observe(card(), presented, 8.0)
+        assert seen.taken_at_monotonic is not None
+        assert seen.taken_at_monotonic > presented
+
+
 def test_another_person_fails_after_fresh_tries(tmp_path: Path) -> None:
     need_weights()
     with vision(still(tmp_path / "camera.png", "hopper"), attempts=2) as (eyes, _):

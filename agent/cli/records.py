@@ -54,8 +54,8 @@ def list_(settings: Settings, state: str | None, limit: int, as_json: bool) -> N
                 row["state"],
                 row["attempts"],
                 row["created_at"],
-                row["next_attempt_at"] or "-",
-                row["last_code"] or "-",
+                row["next_attempt_at"],
+                row["last_code"],
             )
             for row in rows
         ],
@@ -73,12 +73,12 @@ def show(settings: Settings, record: str, as_json: bool) -> None:
         print_json(found)
         return
     attempts = found.pop("attempts")
-    table(("item", "value"), [(key, "-" if value is None else value) for key, value in found.items()])
+    table(("item", "value"), found.items())
     if attempts:
         click.echo()
         table(
             tuple(attempts[0]),
-            [tuple("-" if value is None else value for value in row.values()) for row in attempts],
+            [tuple(row.values()) for row in attempts],
         )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import click
 
 from agent.catalogue import describe, entry
+from agent.clock import SHANGHAI
 from agent.config import ConfigError
 from drivers.errors import CodedError
 
@@ -18,9 +20,22 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
+def shown(value: object) -> str:
+    """Return one value for people: times in Beijing's, nothing as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+        return f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}" if moment.tzinfo else value
+    return str(value)
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print columns that line up although a Han character is two cells wide."""
-    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
+    lines = [list(header), *([shown(cell) for cell in row] for row in rows)]
     widths = [max(_cells(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
         cells = (padded(cell, width) for cell, width in zip(line, widths, strict=True))
