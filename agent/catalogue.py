@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -24,12 +24,6 @@ LANGUAGES = ("zh", "en")
 
 class AgentError(CodedError):
     """An error of the agent itself, told by its code alone."""
-
-
-class TryLater(AgentError):
-    """The same call can succeed without anybody's intervention."""
-
-    retry: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from agent import sm
 from agent.catalogue import entry
@@ -103,11 +103,6 @@ def set_up(lang: str, level: str, stream: TextIO | None = None) -> None:
 def get(name: str) -> logging.Logger:
     """Return the logger of a room."""
     return logging.getLogger(name)
-
-
-def facts_of(error: BaseException) -> dict[str, Any]:
-    """Return what may be logged of an arbitrary exception: its type, never its text."""
-    return {"type": type(error).__name__}
 
 
 def set_level(level: str) -> None:

@@ -15,12 +15,12 @@ from drivers.transport.serial import SerialTransport
 #: The stable name given by systemd/60-kiosk-agent.rules.
 UDEV_LINK = "/dev/kiosk-agent/idcard"
 #: Further forms of `reader.port` that this version does not serve yet.
-_NOT_SERVED = ("usb:", "replay:")
+NOT_SERVED = ("usb:", "replay:")
 
 
 def open_transport(port: str) -> Transport:
     """Open the line that `port` names. ReaderError: missing, no permission, E1108 for a kind not served."""
-    if port.startswith(_NOT_SERVED):
+    if port.startswith(NOT_SERVED):
         raise ReaderError("E1108", port=port)
     path = UDEV_LINK if port == "auto" else port
     if not os.path.exists(path):

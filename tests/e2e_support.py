@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -40,7 +41,7 @@ def free_port() -> int:
 class Process:
     """`kiosk-agent ...` as its own process, its output in a file."""
 
-    def __init__(self, arguments: Sequence[str], output: Path) -> None:
+    def __init__(self, arguments: Sequence[str], output: Path, env: Mapping[str, str] | None = None) -> None:
         self.output = output
         self._stream = output.open("ab")
         self._process = subprocess.Popen(
@@ -48,6 +49,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=self._stream,
             stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
         )
 
     def __enter__(self) -> Process:
@@ -118,9 +120,9 @@ class Site:
             },
         )
 
-    def daemon(self) -> Process:
+    def daemon(self, env: Mapping[str, str] | None = None) -> Process:
         """Start `kiosk-agent run`."""
-        return Process(["run", "--config", str(self.config)], self.folder / "daemon.log")
+        return Process(["run", "--config", str(self.config)], self.folder / "daemon.log", env)
 
     def platform(self, *faults: str) -> Process:
         """Start `kiosk-agent simulate platform` and wait until it listens."""

@@ -156,7 +156,6 @@ def elsewhere(addition: str) -> str:
     "addition",
     [
         "camera: {source: people.png}\n",
-        "reader: {port: 'replay:x'}\n",
         "reader: {port: /dev/pts/0}\n",
         "reader: {photo_decoder: {kind: simulated}}\n",
     ],
@@ -173,12 +172,25 @@ def test_test_sources_never_meet_a_real_platform(addition: str, tmp_path: Path) 
         (changed("M0000777", "M777x"), "W6102"),
         (GOOD + "console: {listen: '0.0.0.0:8765'}\n", "W6103"),
         (GOOD + "console: {mask: {number: '6+4'}}\n", "W6104"),
+        (GOOD + "intake: {http: true}\n", "W6105"),
     ],
 )
 def test_doubtful_choices_are_warned_of_and_taken(text: str, code: str, tmp_path: Path) -> None:
     config, findings = examined(text, tmp_path)
     assert config is not None
     assert [finding.code for finding in findings] == [code]
+
+
+@pytest.mark.parametrize(
+    "addition",
+    [
+        "reader: {port: 'usb:0400:c35a'}\n",
+        "reader: {port: 'replay:x'}\n",
+        "reader: {photo_decoder: {kind: library}}\n",
+    ],
+)
+def test_what_this_version_cannot_do_is_refused_and_not_ignored(addition: str, tmp_path: Path) -> None:
+    assert [line.split()[1] for line in told(GOOD + addition, tmp_path)] == ["E6031"]
 
 
 def test_a_file_that_cannot_be_had(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import signal
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from e2e_support import PATIENCE_S, Process, Site, wait_for
 
@@ -117,6 +120,22 @@ def test_a_missing_reader_and_camera_are_told_once_and_come_back_by_themselves(t
         assert daemon.terminate(STOP_S) == 0
 
 
+def test_an_attempt_cut_off_by_a_kill_keeps_nothing_and_is_asked_for_again(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    cv2.imwrite(
+        str(tmp_path / "camera.png"), np.full((720, 1280, 3), 120, np.uint8)
+    )  # an empty chair: it looks long
+    with site.reader(1):
+        with site.daemon() as daemon:
+            wait_for("it looks at the camera", lambda: "正在处理，请看摄像头" in site.cli("status").stdout)
+            daemon.kill()
+        assert site.stats()["accepted"] == 0
+        with site.daemon() as daemon:
+            wait_for("it asks again", lambda: "上一次核验未完成，请重新刷卡" in site.cli("status").stdout)
+            assert daemon.terminate(STOP_S) == 0
+    assert site.kept() == set()
+
+
 def test_a_second_daemon_on_the_same_state_refuses_to_start(tmp_path: Path) -> None:
     site = Site(tmp_path)
     with site.daemon() as first:
@@ -150,6 +169,30 @@ def test_an_idle_daemon_stops_at_once(tmp_path: Path, number: signal.Signals) ->
         daemon.send(number)
         assert daemon.wait(STOP_S) == 0
         assert "[I8003]" in site.log()
+
+
+def test_systemd_hears_of_readiness_status_watchdog_and_stop(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(0.2)
+
+        def hears(word: str) -> bool:
+            with contextlib.suppress(TimeoutError):
+                heard.append(listener.recv(1000).decode())
+            return any(word in message for message in heard)
+
+        settings = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
+        with site.daemon(settings) as daemon, site.reader(1):
+            wait_for("ready", lambda: hears("READY=1"))
+            wait_for("fed", lambda: hears("WATCHDOG=1"))
+            wait_for("the status is the screen's line", lambda: hears("STATUS=已保存，请继续登记"))
+            daemon.send(signal.SIGHUP)
+            wait_for("reloaded", lambda: "[I8004]" in site.log())
+            assert daemon.terminate(STOP_S) == 0
+            wait_for("stopping", lambda: hears("STOPPING=1"))
+    assert heard[0] == "READY=1"
 
 
 def test_reload_takes_over_a_good_file_and_keeps_the_old_one_for_a_bad_one(tmp_path: Path) -> None:

@@ -126,3 +126,23 @@ def test_the_lock_names_no_index_and_pins_every_package_by_hash() -> None:
     assert "opencv-python" not in pinned, "both would share the folder cv2"
     for block in re.split(r"\n(?=[a-z0-9])", lock):
         assert "--hash=sha256:" in block
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_only_codes_and_files_that_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert set(re.findall(r"\b[EWI][1-8]\d{3}\b", text)) <= set(entries())
+    named = re.findall(r"`((?:docs|packaging|systemd|drivers|agent)/[\w./-]+\.\w+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_verb_that_the_readme_names_exists() -> None:
+    from agent.cli.main import cli
+
+    rows = re.findall(r"^\| (`[^|]+) \|", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    verbs = {word.split()[0] for row in rows for word in re.findall(r"`([a-z][a-z ]*)", row)}
+    assert verbs <= set(cli.commands)
+    assert set(cli.commands) == verbs | {"reload"}

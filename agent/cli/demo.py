@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -145,6 +146,7 @@ class Teller:
         self._settings = settings
         self._stage = stage
         self._started = time.monotonic()
+        self._pause = threading.Event()
         self._seen = 0
         self._line = ""
 
@@ -175,7 +177,7 @@ class Teller:
             self._print_new()
             if time.monotonic() > deadline:
                 raise AgentError("E8107", seconds=PATIENCE_S)
-            time.sleep(POLL_S)
+            self._pause.wait(POLL_S)
         self._print_new()
 
     def closing(self, kept: Path | None) -> None:

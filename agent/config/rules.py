@@ -11,6 +11,7 @@ from agent.config.findings import Finding
 from agent.config.schema import Config
 from agent.config.tree import Path, Tree
 from drivers.camera import is_file_source
+from drivers.discovery import NOT_SERVED
 
 
 def findings(config: Config, tree: Tree) -> Iterator[Finding]:
@@ -21,6 +22,7 @@ def findings(config: Config, tree: Tree) -> Iterator[Finding]:
 
 def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     yield from _test_sources(config)
+    yield from _not_yet(config)
     platform, device = config.platform, config.device
     if not _loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
         yield ("platform", "encrypt"), "W6101", {}
@@ -45,6 +47,22 @@ def _test_sources(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     for path, test_source in found.items():
         if test_source:
             yield path, "E6030", {"key": ".".join(path)}
+
+
+def _not_yet(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    """Keys of the interface that this version does not serve: refused where nothing would work, else told."""
+    refused = {
+        ("reader", "photo_decoder", "kind"): config.reader.photo_decoder.kind == "library",
+        ("reader", "port"): config.reader.port.startswith(NOT_SERVED),
+    }
+    without_effect = {
+        ("intake", "http"): config.intake.http,
+        ("intake", "folder"): config.intake.folder is not None,
+    }
+    for code, keys in (("E6031", refused), ("W6105", without_effect)):
+        for path, meant in keys.items():
+            if meant:
+                yield path, code, {"key": ".".join(path)}
 
 
 def _is_pty(port: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,6 @@ from agent.face.weights import Weights
 from agent.records import FaceResult, FaceVerdict
 
 Embedding = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One frame as the gates and the recogniser see it."""
-
-    judged: Judged
-    embedding: Embedding | None
 
 
 class FaceEngine:

@@ -16,6 +16,7 @@ from agent.clock import SHANGHAI
 from agent.config.schema import Conventions, Device
 from agent.hmpt.body import Body, Jpeg, of_members, of_pieces
 from agent.hmpt.codes import NATIONS, SEXES, nation_name
+from agent.images import is_jpeg
 from agent.records import FaceResult, PictureKind, Verification
 from drivers.card import CardKind
 
@@ -149,7 +150,7 @@ def _bad_pictures(pictures: Mapping[PictureKind, bytes], max_base64_chars: int) 
         picture = pictures.get(kind)
         if picture is None:
             yield Problem(name, "missing")
-        elif not (picture.startswith(b"\xff\xd8\xff") and picture.endswith(b"\xff\xd9")):
+        elif not is_jpeg(picture):
             yield Problem(name, "no JPEG")
         elif Jpeg(picture).length > max_base64_chars:
             yield Problem(name, f"{Jpeg(picture).length} base64 characters, at most {max_base64_chars}")

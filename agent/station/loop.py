@@ -10,7 +10,7 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from agent import logs
@@ -145,7 +145,7 @@ class Station:
         presented_at = self._parts.clock.monotonic()
         try:
             reader.select()
-            card = reader.read()
+            card = self._with_newest_address(reader, reader.read())
         except ReaderRefused as error:
             if error.code in PERMANENT:
                 self._lost(error)
@@ -158,6 +158,16 @@ class Station:
         else:
             self._parts.outbox.clear_interrupted()
             self._handle(flow.CardRead(uuid.uuid4().hex, card, presented_at))
+
+    def _with_newest_address(self, reader: SdtReader, card: CardRecord) -> CardRecord:
+        """Add the address appended to the chip, where the site sends that one; its absence costs no card."""
+        if self._parts.config().platform.conventions.address != "newest":
+            return card
+        try:
+            return replace(card, newest_address=reader.newest_address())
+        except ReaderError as error:
+            logs.say_error(log, error)
+            return card
 
     def _unreadable(self, error: ReaderError) -> None:
         logs.say_error(log, error)
