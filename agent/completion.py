@@ -70,11 +70,13 @@ class Completion:
         for held in self._parts.outbox.held():
             if stop.is_set():
                 return
-            heartbeat.beat()
-            if Hold.CARD_PICTURE in held.holds and decoder_works:
-                with heartbeat.silence(self._parts.config().reader.photo_decoder.timeout_s):
+            with (
+                self._parts.outbox.guarded(held.id),
+                heartbeat.silence(config.reader.photo_decoder.timeout_s),
+            ):
+                if Hold.CARD_PICTURE in held.holds and decoder_works:
                     decoder_works = self._add_card_picture(held)
-            self._look_again(held, config)
+                self._look_again(held, config)
         self._checked_with = config
 
     def _add_card_picture(self, held: HeldRecord) -> bool:

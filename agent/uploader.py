@@ -154,7 +154,8 @@ class Uploader:
             claim = parts.outbox.claim(parts.clock.now())
             if claim is None:
                 return IDLE_S
-            self._deliver(claim, stop)
+            with parts.outbox.guarded(claim.id):
+                self._deliver(claim, stop)
         return 0.0
 
     # --- registration -------------------------------------------------------------------------------

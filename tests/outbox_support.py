@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -62,3 +63,17 @@ def open_outbox(folder: Path, clock: HandClock | None = None, max_bytes: int = 2
 def receipt(request_id: str) -> Receipt:
     """Return what the platform said when it took a record."""
     return Receipt(request_id, 1718091794408, 200, "00000", "ok", signed=True)
+
+
+def damage_body(folder: Path, kind: str = "facts") -> None:
+    """Flip one bit in the first body of a kind."""
+    connection = sqlite3.connect(folder / "outbox.db")
+    (sealed,) = connection.execute("SELECT sealed FROM body WHERE kind = ? ORDER BY seq", (kind,)).fetchone()
+    changed = bytearray(sealed)
+    changed[len(changed) // 2] ^= 1
+    connection.execute(
+        "UPDATE body SET sealed = ? WHERE seq = (SELECT min(seq) FROM body WHERE kind = ?)",
+        (bytes(changed), kind),
+    )
+    connection.commit()
+    connection.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from hmpt_support import config
-from outbox_support import SEAL_KEY, verification
+from outbox_support import SEAL_KEY, damage_body, verification
 
 from agent.audit import Audit
 from agent.board import Board
@@ -113,6 +113,17 @@ def test_an_operator_comes_with_the_configuration(tmp_path: Path) -> None:
         desk.round()
         assert desk.outbox.row(record).state == "ready"
         assert desk.outbox.verification(record).operator == "新操作员"
+
+
+def test_a_damaged_block_costs_its_record_alone(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        bad, good = (desk.put(verification(), with_card=False) for _ in range(2))
+    damage_body(tmp_path, "picture:photo_block")
+    with bench(tmp_path) as desk:
+        desk.decoder.works = True
+        desk.round()
+        assert desk.outbox.row(bad).state == "quarantined"
+        assert desk.outbox.row(good).state == "ready"
 
 
 def test_what_only_a_person_knows_stays_held(tmp_path: Path) -> None:

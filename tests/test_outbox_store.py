@@ -17,6 +17,7 @@ from outbox_support import (
     SEAL_KEY,
     START,
     HandClock,
+    damage_body,
     open_outbox,
     receipt,
     verification,
@@ -311,19 +312,6 @@ def test_purging_erases_key_and_bodies_but_not_the_receipt(tmp_path: Path) -> No
         assert counts.bytes == outbox.row(waiting).size
 
 
-def damage_body(folder: Path, kind: str = "facts") -> None:
-    connection = sqlite3.connect(folder / "outbox.db")
-    (sealed,) = connection.execute("SELECT sealed FROM body WHERE kind = ? ORDER BY seq", (kind,)).fetchone()
-    changed = bytearray(sealed)
-    changed[len(changed) // 2] ^= 1
-    connection.execute(
-        "UPDATE body SET sealed = ? WHERE seq = (SELECT min(seq) FROM body WHERE kind = ?)",
-        (bytes(changed), kind),
-    )
-    connection.commit()
-    connection.close()
-
-
 def test_a_damaged_record_is_set_aside_and_the_next_one_goes(tmp_path: Path) -> None:
     clock = HandClock()
     with open_outbox(tmp_path, clock) as outbox:
@@ -334,6 +322,14 @@ def test_a_damaged_record_is_set_aside_and_the_next_one_goes(tmp_path: Path) -> 
         assert outbox.row(first).state == "quarantined"
         assert outbox.row(first).last_code == "E7101"
         assert outbox.counts().difference == 0
+
+
+def test_a_fault_that_is_not_the_records_quarantines_nothing(tmp_path: Path) -> None:
+    with open_outbox(tmp_path) as outbox:
+        (record,) = put(outbox, 1)
+        with pytest.raises(AgentError, match="E3103"), outbox.guarded(record):
+            raise AgentError("E3103")
+        assert outbox.row(record).state == "ready"
 
 
 def test_another_key_is_refused_at_the_start_with_both_names(tmp_path: Path) -> None:

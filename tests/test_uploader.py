@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hmpt_support import APP_ID, PICTURES, SECRET, TICKET, client
 from hmpt_support import config as platform_config
-from outbox_support import SEAL_KEY, verification
+from outbox_support import SEAL_KEY, damage_body, verification
 
 from agent.audit import Audit
 from agent.board import Board
@@ -213,6 +213,18 @@ def test_a_loop_that_died_over_a_record_does_not_strand_it(tmp_path: Path) -> No
         assert desk.outbox.row(record).state == "sending"
         desk.start()
         desk.until(lambda: desk.outbox.row(record).state == "delivered")
+
+
+def test_a_damaged_picture_costs_its_record_alone(tmp_path: Path) -> None:
+    with platform() as there:
+        with bench(tmp_path, there.url, started=False) as desk:
+            bad, good = desk.put(), desk.put()
+        damage_body(tmp_path, "picture:camera")
+        with bench(tmp_path, there.url) as desk:
+            desk.until(lambda: desk.outbox.row(good).state == "delivered")
+            desk.until(lambda: desk.outbox.row(bad).state == "quarantined")
+            counts = desk.outbox.counts()
+            assert (counts.quarantined, counts.difference) == (1, 0)
 
 
 def test_a_slow_drain_is_kept_to_its_rate(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import resources
@@ -26,6 +27,8 @@ from agent.records import Hold, PictureKind, Supplement, Verification
 log = logs.get(__name__)
 
 SCHEMA_VERSION = 1
+#: Damaged or forged, not understood, its key lost: trying again cannot help.
+UNREADABLE = frozenset({"E7101", "E7102", "E7303", "E3111"})
 
 
 class Outbox:
@@ -149,7 +152,7 @@ class Outbox:
                 return None
             self._turn += 1
             row, token = taken
-            try:
+            with self.guarded(row["id"]):
                 return Claim(
                     id=row["id"],
                     token=token,
@@ -158,13 +161,20 @@ class Outbox:
                     kept_conventions=self._owner.run(partial(claims.kept_conventions, row=row)),
                     picture=partial(self.picture, row["id"]),
                 )
-            except AgentError as error:
-                self.quarantine(row["id"], error)
 
-    def quarantine(self, record: str, error: AgentError) -> None:
-        """Set a record that cannot be read aside: kept, counted, told."""
-        self._owner.run(partial(admin.quarantine, record=record, code=error.code))
-        logs.say(log, "E3113", record=record, cause=error.code)
+    @contextmanager
+    def guarded(self, record: str) -> Iterator[None]:
+        """Set a record that proves unreadable within the block aside - kept, counted, told - and go on.
+
+        One bad record never blocks another. Whatever else goes wrong passes through.
+        """
+        try:
+            yield
+        except AgentError as error:
+            if error.code not in UNREADABLE:
+                raise
+            self._owner.run(partial(admin.quarantine, record=record, code=error.code))
+            logs.say(log, "E3113", record=record, cause=error.code)
 
     def note_attempt(
         self,

@@ -80,19 +80,26 @@ class Station:
         self._reader: SdtReader | None = None
         self._faults = 0
         self._told: str | None = None
+        self._cut_off = False
         self._heartbeat: Heartbeat | None = None
 
     def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
         """Serve the desk until `stop` is set."""
         self._heartbeat = heartbeat
-        # Should an earlier run have died amid an attempt, the woman is asked again; nothing of it is left.
-        self._desk = flow.Desk()
+        self._start_afresh()
         try:
             while not stop.is_set():
                 heartbeat.beat()
                 stop.wait(self._turn())
         finally:
             self._close_reader()
+
+    def _start_afresh(self) -> None:
+        """Forget an attempt that an earlier run of this loop died over: the woman is asked again."""
+        self._cut_off = bool(self._desk.attempt)
+        if self._cut_off:
+            self._noted(lambda: self._parts.outbox.close_attempt(self._desk.attempt))
+        self._desk = flow.Desk()
 
     def _turn(self) -> float:
         """Look once whether a card is there, and serve it. Return the seconds until the next look."""
@@ -115,7 +122,8 @@ class Station:
             self._told = None
             logs.say(log, "I1003", port=self._parts.config().reader.port)
             self._parts.board.post("reader", state="ok")
-            self._handle(flow.ReaderUp(interrupted=bool(self._parts.outbox.interrupted())))
+            interrupted = self._cut_off or bool(self._parts.outbox.interrupted())
+            self._handle(flow.ReaderUp(interrupted))
 
     def _line_fault(self, error: ReaderError) -> float:
         """A find that was not answered: wait for the next one, and open the line anew if it goes on."""
@@ -157,6 +165,7 @@ class Station:
             self._lost(error)
         else:
             self._parts.outbox.clear_interrupted()
+            self._cut_off = False
             self._handle(flow.CardRead(uuid.uuid4().hex, card, presented_at))
 
     def _with_newest_address(self, reader: SdtReader, card: CardRecord) -> CardRecord:
