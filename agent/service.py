@@ -108,7 +108,7 @@ class Agent:
             self._vision.reconfigure(config.camera, config.face, config.images, _camera_password(config))
         logs.set_level(config.logging.level)
         self.completion.wake()
-        self.uploader.wake()
+        self.uploader.reconsider()
         logs.say(log, "I8004")
         self.own.audit.append("config.reloaded", who="service", target="config", durable=True)
 

@@ -23,6 +23,7 @@ from agent.audit import Audit
 from agent.backoff import Bucket
 from agent.board import Board
 from agent.breaker import Breaker
+from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config.schema import Config, Conventions
 from agent.heartbeat import Heartbeat
@@ -46,6 +47,9 @@ IDLE_S = 1.0
 BURST = 5
 #: How long the answer of a hanging send may take beyond its own limits before the loop counts as hung.
 SEND_GRACE_S = 30.0
+
+#: Our own configuration keeps every record from being sent: the secret does not fit a convention.
+LANE_FAULTS = frozenset({"E7401"})
 
 _BREAKER = "breaker"
 
@@ -118,13 +122,18 @@ class Uploader:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._wake = threading.Event()
+        self._wake, self._changed = threading.Event(), threading.Event()
         self._breaker = Breaker.from_json(parts.outbox.setting(_BREAKER))
         self._suspects = _Suspects()
         self._rates = _Rates.of(parts.config(), parts.clock.monotonic())
 
     def wake(self) -> None:
         """Say that a record was kept."""
+        self._wake.set()
+
+    def reconsider(self) -> None:
+        """Say that the configuration changed: whatever waits may be tried at once."""
+        self._changed.set()
         self._wake.set()
 
     def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
@@ -142,20 +151,36 @@ class Uploader:
     def _turn(self, heartbeat: Heartbeat, stop: threading.Event) -> float:
         """Do one thing that is due. Return the seconds that nothing can be done."""
         parts = self._parts
+        if self._changed.is_set():
+            self._changed.clear()
+            parts.outbox.make_due()
+            self._lane(Breaker())
         self._rates = self._rates.under(parts.config(), parts.clock.monotonic())
         wait_s = max(self._breaker.wait_s(parts.clock.now()), self._rates.wait_s(parts.clock.monotonic()))
         if wait_s > 0:
             return wait_s
         limits = parts.config().platform
         with heartbeat.silence(limits.connect_timeout_s + limits.answer_timeout_s + SEND_GRACE_S):
-            if not self._registered():
-                self._register(stop)
-                return 0.0
-            claim = parts.outbox.claim(parts.clock.now())
-            if claim is None:
-                return IDLE_S
-            with parts.outbox.guarded(claim.id):
-                self._deliver(claim, stop)
+            try:
+                return self._next(stop)
+            except AgentError as error:
+                if error.code not in LANE_FAULTS:
+                    raise
+                parts.outbox.return_abandoned()
+                self._lane_failed(error.code, None, "", **error.facts)
+        return 0.0
+
+    def _next(self, stop: threading.Event) -> float:
+        """Register, or send the next record. Return the seconds that nothing is to be done."""
+        outbox = self._parts.outbox
+        if not self._registered():
+            self._register(stop)
+            return 0.0
+        claim = outbox.claim(self._parts.clock.now())
+        if claim is None:
+            return IDLE_S
+        with outbox.guarded(claim.id):
+            self._deliver(claim, stop)
         return 0.0
 
     # --- registration -------------------------------------------------------------------------------
@@ -266,13 +291,13 @@ class Uploader:
 
     # --- the lane -----------------------------------------------------------------------------------
 
-    def _lane_failed(self, code: str, retry_after_s: float | None, detail: str) -> None:
+    def _lane_failed(self, code: str, retry_after_s: float | None, detail: str, **facts: str) -> None:
         now = self._parts.clock.now()
         told_before = self._breaker.code == code
         self._lane(self._breaker.failed(now, code, retry_after_s, self._parts.rng))
         if not told_before:
-            logs.say(log, code, detail=detail)
-            self._parts.board.event(code, detail=detail)
+            logs.say(log, code, detail=detail, **facts)
+            self._parts.board.event(code, detail=detail, **facts)
 
     def _lane(self, breaker: Breaker) -> None:
         if breaker != self._breaker:

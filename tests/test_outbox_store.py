@@ -124,6 +124,21 @@ def test_a_claim_of_a_dead_process_returns_and_its_answer_is_unknown(tmp_path: P
         assert [row.outcome for row in outbox.attempts(again.id)] == ["interrupted", None]
 
 
+def test_a_record_that_keeps_killing_its_sender_steps_aside(tmp_path: Path) -> None:
+    clock = HandClock()
+    with open_outbox(tmp_path, clock) as outbox:
+        (poison,) = put(outbox, 1)
+        for _ in range(claims.DEATHS_BEFORE_ASIDE):
+            assert claimed(outbox, clock).id == poison
+            outbox.return_abandoned()
+        assert outbox.claim(clock.now()) is None
+        clock.seconds += 17
+        assert claimed(outbox, clock).id == poison
+        outbox.return_abandoned()
+        outbox.make_due()
+        assert claimed(outbox, clock).id == poison
+
+
 def test_a_claim_that_was_never_sent_does_not_bind_the_conventions(tmp_path: Path) -> None:
     clock = HandClock()
     with open_outbox(tmp_path, clock) as outbox:

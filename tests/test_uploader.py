@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hmpt_support import APP_ID, PICTURES, SECRET, TICKET, client
+from hmpt_support import APP_ID, PICTURES, SECRET, TICKET
 from hmpt_support import config as platform_config
 from outbox_support import SEAL_KEY, damage_body, verification
 
@@ -19,6 +19,8 @@ from agent.board import Board
 from agent.clock import SystemClock
 from agent.config.schema import Config
 from agent.heartbeat import Heartbeat
+from agent.hmpt.client import PlatformClient
+from agent.hmpt.signing import Identity
 from agent.live import Live, changed
 from agent.outbox import Outbox
 from agent.records import Hold, Verification
@@ -44,7 +46,7 @@ class Bench:
         self.outbox = Outbox.open(folder, SEAL_KEY, CLOCK, 2**30)
         self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
         self.board = Board(CLOCK)
-        self.client = client(settings)
+        self.client = PlatformClient(self.live.config, Identity(APP_ID, SECRET.encode(), TICKET), CLOCK)
         self.stop = threading.Event()
         self.uploader = Uploader(
             Parts(
@@ -204,6 +206,30 @@ def test_a_changed_convention_applies_to_what_waits(tmp_path: Path) -> None:
         desk.until(lambda: desk.outbox.row(record).state == "delivered")
         used = {row.conventions for row in desk.outbox.attempts(record)}
         assert len(used) == 2
+
+
+def test_a_changed_configuration_is_tried_at_once_however_long_the_lane_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.backoff.BASE_S", 10_000.0)
+    monkeypatch.setattr("agent.backoff.PLATFORM_CAP_S", 10_000.0)
+    monkeypatch.setattr("agent.backoff.RECORD_CAP_S", 10_000.0)
+    with platform() as there, bench(tmp_path, there.url, conventions={"nation_suffix": False}) as desk:
+        record = desk.put()
+        desk.until(lambda: "E5102" in desk.codes())
+        desk.live.replace(settings(there.url))
+        desk.uploader.reconsider()
+        desk.until(lambda: desk.outbox.row(record).state == "delivered")
+
+
+def test_a_secret_that_fits_no_convention_is_told_and_kills_nothing(tmp_path: Path) -> None:
+    with platform() as there, bench(tmp_path, there.url, conventions={"sm4_key": "hex"}) as desk:
+        record = desk.put()
+        desk.until(lambda: "E7401" in desk.codes())
+        assert desk.outbox.row(record).state == "ready"
+        desk.live.replace(settings(there.url))
+        desk.uploader.reconsider()
+        desk.until(lambda: desk.outbox.row(record).state == "delivered")
 
 
 def test_a_loop_that_died_over_a_record_does_not_strand_it(tmp_path: Path) -> None:

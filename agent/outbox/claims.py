@@ -22,6 +22,9 @@ from agent.records import Hold, PictureKind, Receipt, Verification
 
 #: Three new records leave for each one that waited: today's desk is not behind three weeks of backlog.
 NEW_TO_WAITING = 3
+#: Attempts after which a sender's death is held against the record, and how long it then steps aside.
+DEATHS_BEFORE_ASIDE = 4
+LONGEST_ASIDE = timedelta(hours=6)
 #: No back-off is longer; a later time was set by a clock that has since been put right.
 LONGEST_WAIT = timedelta(days=2)
 
@@ -234,6 +237,13 @@ def _leave(
     ledger.move(connection, "sending", state)
 
 
+def _after_a_death(row: sqlite3.Row, now: datetime) -> int:
+    """Return when a record may go again whose sender died: one that keeps killing it steps aside."""
+    if row["attempts"] < DEATHS_BEFORE_ASIDE:
+        return 0
+    return millis(now + min(timedelta(seconds=2.0 ** min(row["attempts"], 20)), LONGEST_ASIDE))
+
+
 def return_abandoned(connection: sqlite3.Connection, now: datetime) -> int:
     """Put back what a dead process or loop was sending, its answer unknown. Return how many there were.
 
@@ -248,7 +258,11 @@ def return_abandoned(connection: sqlite3.Connection, now: datetime) -> int:
             ).fetchone()
             _leave(connection, row, "ready", "interrupted", now)
             connection.execute(
-                "UPDATE record SET next_attempt_at = 0, unknown = max(unknown, ?) WHERE seq = ?",
-                (int(sent is not None and sent["request_id"] is not None), row["seq"]),
+                "UPDATE record SET next_attempt_at = ?, unknown = max(unknown, ?) WHERE seq = ?",
+                (
+                    _after_a_death(row, now),
+                    int(sent is not None and sent["request_id"] is not None),
+                    row["seq"],
+                ),
             )
     return len(rows)

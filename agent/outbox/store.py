@@ -243,6 +243,12 @@ class Outbox:
         """Send a parked record again. AgentError E3114 for a state that does not allow it."""
         self._owner.run(partial(admin.retry, record=record))
 
+    def make_due(self) -> None:
+        """Let every ready record go at once, whatever back-off it had."""
+        self._owner.run(
+            lambda c: _write(c, "UPDATE record SET next_attempt_at = 0 WHERE state = ?", ("ready",))
+        )
+
     def purge(self, now: datetime, keep_delivered: timedelta) -> int:
         """Erase keys and bodies of what was delivered longer ago. Return how many records that were."""
         return self._owner.run(partial(admin.purge, before=now - keep_delivered))
