@@ -146,3 +146,16 @@ def test_every_verb_that_the_readme_names_exists() -> None:
     verbs = {word.split()[0] for row in rows for word in re.findall(r"`([a-z][a-z ]*)", row)}
     assert verbs <= set(cli.commands)
     assert set(cli.commands) == verbs | {"reload"}
+
+
+def test_every_test_that_the_documents_name_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/testing.md").read_text("utf-8")))
+    defined = set(
+        re.findall(
+            r"^def (test_\w+)",
+            "".join(path.read_text("utf-8") for path in ROOT.glob("tests/test_*.py")),
+            flags=re.MULTILINE,
+        )
+    )
+    assert named
+    assert named - defined == set()
