@@ -13,7 +13,7 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,10 +40,13 @@ class Report:
 class Audit:
     """An open trail. Appending is safe from any thread."""
 
-    def __init__(self, path: Path, key: bytes, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, key: bytes, clock: Clock, relief: Callable[[], bool] = lambda: False
+    ) -> None:
         self._path = path
         self._key = key
         self._clock = clock
+        self._relief = relief
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._last, self._sequence = GENESIS, 0
@@ -84,6 +87,15 @@ class Audit:
             self._counts[what] += 1
 
     def _write(self, line: bytes, *, durable: bool) -> None:
+        """Write a line; on a full disk once more when the ballast has been given up."""
+        try:
+            self._write_whole(line, durable=durable)
+        except AgentError:
+            if not self._relief():
+                raise
+            self._write_whole(line, durable=durable)
+
+    def _write_whole(self, line: bytes, *, durable: bool) -> None:
         """Write a whole line or none: half a line would break the chain for all that follow."""
         size = os.fstat(self._descriptor).st_size
         try:
@@ -101,6 +113,11 @@ class Audit:
         """Return how many events of this kind the trail holds."""
         with self._lock:
             return self._counts[what]
+
+    def targets(self, whats: Sequence[str]) -> set[str]:
+        """Return what the events of these kinds were done to."""
+        with self._lock:
+            return {str(line.get("object")) for line in self._lines() if line.get("what") in whats}
 
     def verify(self) -> Report:
         """Check the whole chain."""

@@ -3,10 +3,15 @@
 Three keys of the agent's own - sealing, audit, pseudonyms - one purpose each. Where the configuration
 names none they are made at first start below state_dir/keys; `doctor` and the documents say what that
 does not protect against.
+
+The sealing key changes by putting the new one beside it as `NAME.next` and starting anew: whatever was
+sealed under the old key's wrapping is wrapped under the new one, and the old file may go. Keys of our own
+making do all of it by themselves.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -29,24 +34,72 @@ class Keyring:
     audit: bytes = field(repr=False)
     pseudonym: bytes = field(repr=False)
     made: bool
+    seal_next: bytes | None = field(repr=False, default=None)
+
+
+NAMES = ("seal", "audit", "pseudonym")
 
 
 def load(config: Config, env: Mapping[str, str] = os.environ) -> Keyring:
     """Return the three keys, making those that neither configuration nor state directory has."""
-    folder = Path(config.state_dir) / "keys"
     made = False
     found: dict[str, bytes] = {}
-    for name in ("seal", "audit", "pseudonym"):
+    for name in NAMES:
         secret: Secret | None = getattr(config.keys, name)
         if secret is not None:
             found[name] = read_secret(secret, f"keys.{name}", env)
             continue
-        path = folder / f"{name}.key"
+        path = own_key(config, name)
         if not path.exists():
-            _make(path)
+            write_key(path, os.urandom(KEY_BYTES).hex().encode())
             made = True
-        found[name] = bytes.fromhex(_read_private(path, f"keys.{name}").decode("ascii"))
-    return Keyring(**found, made=made)
+        found[name] = _own(path, f"keys.{name}")
+    return Keyring(
+        seal=found["seal"],
+        audit=found["audit"],
+        pseudonym=found["pseudonym"],
+        made=made,
+        seal_next=_seal_next(config, env),
+    )
+
+
+def own_key(config: Config, name: str) -> Path:
+    """Return where a key of our own making lies."""
+    return Path(config.state_dir) / "keys" / f"{name}.key"
+
+
+def _own(path: Path, name: str) -> bytes:
+    text = _read_private(path, name)
+    try:
+        return bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        raise AgentError("E7203", key=name, path=path) from None
+
+
+def _seal_next(config: Config, env: Mapping[str, str]) -> bytes | None:
+    """Return the key that is to follow keys.seal, when somebody put it there."""
+    secret = config.keys.seal
+    if secret is None:
+        path = next_to(own_key(config, "seal"))
+        return _own(path, "keys.seal") if path.exists() else None
+    if secret.file is not None:
+        path = next_to(Path(secret.file))
+        return _read_private(path, "keys.seal") if path.exists() else None
+    path = next_to(Path(env.get("CREDENTIALS_DIRECTORY", "")) / str(secret.credential))
+    return _content(path, "keys.seal") if path.exists() else None
+
+
+def next_to(path: Path) -> Path:
+    """Return where the key that is to follow the one at `path` is put."""
+    return path.with_name(f"{path.name}.next")
+
+
+def promote_own(config: Config) -> None:
+    """Let our own `seal.key.next` take the place of `seal.key`: the outbox is wrapped under it already."""
+    path = own_key(config, "seal")
+    if config.keys.seal is None and next_to(path).exists():
+        next_to(path).replace(path)
+        _sync_folder(path.parent)
 
 
 def read_secret(secret: Secret, name: str, env: Mapping[str, str] = os.environ) -> bytes:
@@ -88,20 +141,29 @@ def _content(path: Path, name: str) -> bytes:
     return content
 
 
-def _make(path: Path) -> None:
-    """Write a fresh key so that after a power cut it is there whole, or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+def write_key(path: Path, content: bytes) -> None:
+    """Write a key so that after a power cut it is there whole, or not at all. 0400, never over another."""
     try:
-        os.write(descriptor, os.urandom(KEY_BYTES).hex().encode() + b"\n")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        draft = path.with_name(f"{path.name}.new")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        try:
+            os.write(descriptor, content + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise AgentError("E7205", path=path, reason=error.strerror) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -18,11 +18,16 @@ from agent.catalogue import AgentError
 from agent.clock import Clock, trusted
 from agent.config.schema import Config
 from agent.lock import StateLock
-from agent.outbox import Outbox
+from agent.outbox import Ballast, Outbox, SealKeys, this_machine
 
 log = logs.get(__name__)
 
 _LAST_TIME = "last_time"
+_FOLLOWED = "seal_key_followed"
+_UNNAMED = "outbox"
+#: Lines of the trail of which each stands for one accepted record, and those that finish one.
+ACCEPTED = ("record.accepted", "record.reconciled", "record.imported", "record.amended")
+FINISHED = ("record.delivered", "record.discarded", "record.superseded")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Ownership:
     outbox: Outbox
     pseudonyms: logs.Pseudonyms
     clock: Clock
+    config: Config
+    ballast: Ballast
 
     def clock_trusted(self) -> bool:
         """Return whether the machine's clock can be believed, given the last time stored here."""
@@ -59,22 +66,57 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
         raise AgentError("E8302", path=state_dir, reason=error.strerror) from error
     with ExitStack() as stack:
         stack.enter_context(StateLock(state_dir, patience_s))
+        ballast = Ballast(state_dir)
+        ballast.give_up_if_full()
         keyring = keys.load(config)
-        audit = stack.enter_context(Audit(state_dir / "audit.jsonl", keyring.audit, clock))
-        outbox = stack.enter_context(Outbox.open(state_dir, keyring.seal, clock, config.outbox.max_bytes))
+        audit = stack.enter_context(
+            Audit(state_dir / "audit.jsonl", keyring.audit, clock, relief=ballast.give_up)
+        )
+        outbox = stack.enter_context(
+            Outbox.open(
+                state_dir,
+                SealKeys.derived(keyring.seal, keyring.seal_next),
+                clock,
+                config.outbox.max_bytes,
+                ballast=ballast,
+                machine=this_machine(),
+            )
+        )
+        if keyring.seal_next is not None:
+            _follow(config, audit, outbox)
         _reconcile(audit, outbox)
-        yield Ownership(state_dir, audit, outbox, logs.Pseudonyms(keyring.pseudonym), clock)
+        yield Ownership(state_dir, audit, outbox, logs.Pseudonyms(keyring.pseudonym), clock, config, ballast)
+
+
+def _follow(config: Config, audit: Audit, outbox: Outbox) -> None:
+    """Tell that the next sealing key is in force; our own takes the former one's place at once."""
+    kek = outbox.administration.kek_id
+    if outbox.setting(_FOLLOWED) != kek:
+        audit.append("keys.rotated", who="service", target="seal", key=kek, durable=True)
+        outbox.set_setting(_FOLLOWED, kek)
+    if config.keys.seal is None:
+        keys.promote_own(config)
+    else:
+        logs.say(log, "I7302", key=kek)
 
 
 def _reconcile(audit: Audit, outbox: Outbox) -> None:
     """Hold the outbox's count of accepted records against the trail's own.
 
     A record is durable before its line is written, so a kill in between leaves the trail behind: made up
-    for. A trail ahead of the outbox means that records are gone, as after an old copy was put back.
+    for. A trail ahead of the outbox means that records are gone - an old copy was put back, a file was
+    damaged: each of them that was not finished is noted under its id, as quarantined.
     """
-    accepted = outbox.counts().accepted
-    written = audit.count("record.accepted") + audit.count("record.reconciled")
+    accepted, written = outbox.counts().accepted, sum(audit.count(what) for what in ACCEPTED)
     if written > accepted:
         logs.say(log, "E3304", accepted=accepted, written=written)
+        known, gone = outbox.upkeep.ids(), audit.targets(FINISHED)
+        lost = [record for record in audit.targets(ACCEPTED) if record not in known]
+        missing = [record for record in lost if record not in gone and record != _UNNAMED]
+        finished = max(0, written - accepted - len(missing))
+        outbox.upkeep.note_missing(missing[: written - accepted], finished)
+        audit.append(
+            "outbox.missing", who="service", target="outbox", records=str(len(missing)), durable=True
+        )
     for _ in range(accepted - written):
-        audit.append("record.reconciled", who="service", target="outbox")
+        audit.append("record.reconciled", who="service", target=_UNNAMED)

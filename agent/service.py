@@ -12,7 +12,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 from agent import __version__, keys, logs
@@ -24,9 +23,9 @@ from agent.completion import Parts as CompletionParts
 from agent.config import Config, load
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
-from agent.heartbeat import Heartbeat
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.signing import Identity
+from agent.housekeeping import Housekeeping
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
 from agent.ownership import Ownership, owning
@@ -44,8 +43,6 @@ log = logs.get(__name__)
 
 #: All loops together may take this long to end; systemd and operators are promised five seconds.
 STOP_S = 4.0
-#: How often what is over is cleared away and the time is remembered.
-HOUSEKEEPING_S = 30.0
 TICK_S = 1.0
 #: A command without a daemon owns the state directory for a moment; the daemon outwaits it.
 PATIENCE_S = 3.0
@@ -71,6 +68,7 @@ class Agent:
         self.uploader = Uploader(self._uploader_parts())
         self.completion = Completion(self._completion_parts())
         self.station = Station(self._station_parts())
+        self._housekeeping = Housekeeping(self.live.config, own, self.board)
         self._supervisor = Supervisor(self._loops())
 
     def start(self) -> None:
@@ -118,7 +116,9 @@ class Agent:
             own=self.own,
             board=self.board,
             loops=self._supervisor.states,
+            config=self.live.config,
             record_ready=self.uploader.wake,
+            record_changed=self.completion.wake,
             reload=reload,
         )
 
@@ -129,7 +129,7 @@ class Agent:
             "station": self.station.run,
             "uploader": self.uploader.run,
             "completion": self.completion.run,
-            "housekeeping": self._housekeeping,
+            "housekeeping": self._housekeeping.run,
         }
         if self.live.config().reader.source == "none":
             del work["station"]
@@ -184,16 +184,6 @@ class Agent:
             logs.say(log, state.code, **state.facts)
             self.board.post("camera", state="down", code=state.code)
             self.board.event(state.code, **state.facts)
-
-    def _housekeeping(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
-        """Delete the bodies of what was delivered long enough ago, and remember the time."""
-        while not stop.is_set():
-            self.own.store_time()
-            self.own.outbox.purge(
-                self._clock.now(), timedelta(hours=self.live.config().outbox.keep_delivered_h)
-            )
-            with heartbeat.silence(HOUSEKEEPING_S):
-                stop.wait(HOUSEKEEPING_S)
 
 
 def _identity(config: Config) -> Identity:
@@ -256,6 +246,9 @@ def _tick(
     """Feed the watchdog while every loop beats, and tell systemd in one line how things are."""
     interval_s = watchdog_interval_s(env)
     while not stop.wait(TICK_S if interval_s is None else min(TICK_S, interval_s)):
+        if agent.own.outbox.damaged:
+            # The next start salvages: what is still readable goes on, within seconds.
+            raise AgentError("E3107", reason="met while running")
         if hangup.is_set():
             hangup.clear()
             try:

@@ -7,12 +7,13 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from agent.outbox import Outbox
+from agent.outbox import Ballast, Outbox, SealKeys
 from agent.records import FaceResult, FaceVerdict, PictureKind, Receipt, Verification
 from drivers.card import CardKind
 
 START = datetime(2026, 3, 1, 1, 0, tzinfo=timezone.utc)
 SEAL_KEY = b"s" * 64
+SEAL_KEYS = SealKeys.derived(SEAL_KEY)
 NAME, NUMBER = "测试韦某某", "45010219900101004X"
 PICTURES = {
     PictureKind.CAMERA: b"\xff\xd8camera picture" * 50,
@@ -57,7 +58,7 @@ def verification(record: str | None = None, *, at: datetime = START, number: str
 
 def open_outbox(folder: Path, clock: HandClock | None = None, max_bytes: int = 2**30) -> Outbox:
     """Open the outbox of a folder."""
-    return Outbox.open(folder, SEAL_KEY, clock or HandClock(), max_bytes)
+    return Outbox.open(folder, SEAL_KEYS, clock or HandClock(), max_bytes, ballast=Ballast(folder, 2**20))
 
 
 def receipt(request_id: str) -> Receipt:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from hmpt_support import config
-from outbox_support import SEAL_KEY, damage_body, verification
+from outbox_support import SEAL_KEYS, damage_body, verification
 
 from agent.audit import Audit
 from agent.board import Board
@@ -48,7 +48,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.live = Live(config("http://127.0.0.1:1"))
-        self.outbox = Outbox.open(folder, SEAL_KEY, CLOCK, 2**30)
+        self.outbox = Outbox.open(folder, SEAL_KEYS, CLOCK, 2**30)
         self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
         self.decoder = Decoder()
         self.board = Board(CLOCK)
@@ -92,11 +92,11 @@ def test_a_card_picture_comes_when_the_decoder_works(tmp_path: Path) -> None:
         first, second = (desk.put(verification(), with_card=False) for _ in range(2))
         desk.round()
         assert desk.decoder.asked == 1, "a decoder that failed is not tried on the next record of the round"
-        assert desk.outbox.row(first).holds == {"card_picture": "headImg"}
+        assert desk.outbox.administration.row(first).holds == {"card_picture": "headImg"}
         desk.decoder.works = True
         desk.round()
         for record in (first, second):
-            assert desk.outbox.row(record).state == "ready"
+            assert desk.outbox.administration.row(record).state == "ready"
             picture = desk.outbox.picture(record, PictureKind.CARD)
             assert picture is not None
             assert picture.startswith(b"\xff\xd8\xff")
@@ -108,10 +108,10 @@ def test_an_operator_comes_with_the_configuration(tmp_path: Path) -> None:
     with bench(tmp_path) as desk:
         record = desk.put(replace(verification(), operator=""))
         desk.round()
-        assert desk.outbox.row(record).state == "held"
+        assert desk.outbox.administration.row(record).state == "held"
         desk.configured(operators=Operators(default="新操作员"))
         desk.round()
-        assert desk.outbox.row(record).state == "ready"
+        assert desk.outbox.administration.row(record).state == "ready"
         assert desk.outbox.verification(record).operator == "新操作员"
 
 
@@ -122,15 +122,18 @@ def test_a_damaged_block_costs_its_record_alone(tmp_path: Path) -> None:
     with bench(tmp_path) as desk:
         desk.decoder.works = True
         desk.round()
-        assert desk.outbox.row(bad).state == "quarantined"
-        assert desk.outbox.row(good).state == "ready"
+        assert desk.outbox.administration.row(bad).state == "quarantined"
+        assert desk.outbox.administration.row(good).state == "ready"
 
 
 def test_what_only_a_person_knows_stays_held(tmp_path: Path) -> None:
     with bench(tmp_path) as desk:
         record = desk.put(replace(verification(), nation_code="", address=""))
         desk.round()
-        assert desk.outbox.row(record).holds == {"nation": "nationalCode", "address": "address"}
+        assert desk.outbox.administration.row(record).holds == {
+            "nation": "nationalCode",
+            "address": "address",
+        }
         substituted = desk.live.config().platform.conventions.model_dump() | {
             "substitutes": {"nation_code": "01", "address": "无"}
         }
@@ -139,14 +142,14 @@ def test_what_only_a_person_knows_stays_held(tmp_path: Path) -> None:
             Config.model_validate(desk.live.config().model_dump(by_alias=True) | {"platform": platform})
         )
         desk.round()
-        assert desk.outbox.row(record).state == "ready"
+        assert desk.outbox.administration.row(record).state == "ready"
 
 
 def test_a_clock_that_was_not_trusted_stays_a_reason(tmp_path: Path) -> None:
     with bench(tmp_path) as desk:
         record = desk.put(replace(verification(), clock_trusted=False))
         desk.round()
-        assert desk.outbox.row(record).holds == {Hold.CLOCK.value: "verifyTime"}
+        assert desk.outbox.administration.row(record).holds == {Hold.CLOCK.value: "verifyTime"}
 
 
 def test_a_field_fault_is_looked_at_again_only_under_another_configuration(tmp_path: Path) -> None:
@@ -159,7 +162,7 @@ def test_a_field_fault_is_looked_at_again_only_under_another_configuration(tmp_p
 
         desk.outbox.settle(claim, SettleHeld({Hold.FIELD: "realName: too long"}))
         desk.round()
-        assert desk.outbox.row(record).state == "held"
+        assert desk.outbox.administration.row(record).state == "held"
         desk.configured(operators=Operators(default="甲"))
         desk.round()
-        assert desk.outbox.row(record).state == "ready"
+        assert desk.outbox.administration.row(record).state == "ready"

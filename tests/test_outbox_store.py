@@ -27,6 +27,7 @@ from agent.catalogue import AgentError
 from agent.outbox import (
     Claim,
     Outbox,
+    SealKeys,
     SettleDelivered,
     SettleHeld,
     SettleLater,
@@ -79,8 +80,8 @@ def test_what_was_put_comes_out_as_it_was_and_is_delivered_once(tmp_path: Path) 
         outbox.settle(claim, SettleDelivered(receipt(one.id)))
         counts = outbox.counts()
         assert (counts.accepted, counts.delivered, counts.difference) == (1, 1, 0)
-        assert [row.request_id for row in outbox.receipts(10)] == [one.id]
-        assert [row.outcome for row in outbox.attempts(one.id)] == ["delivered"]
+        assert [row.request_id for row in outbox.administration.receipts(10)] == [one.id]
+        assert [row.outcome for row in outbox.administration.attempts(one.id)] == ["delivered"]
 
 
 def test_the_same_again_is_success_and_other_content_is_not(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_claim_of_a_dead_process_returns_and_its_answer_is_unknown(tmp_path: P
         again = claimed(outbox, clock)
         assert again.attempts == 2
         assert again.kept_conventions == '{"padding": "zero"}'
-        assert [row.outcome for row in outbox.attempts(again.id)] == ["interrupted", None]
+        assert [row.outcome for row in outbox.administration.attempts(again.id)] == ["interrupted", None]
 
 
 def test_a_record_that_keeps_killing_its_sender_steps_aside(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_claiming_uses_the_index_and_sorts_nothing(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "outbox.db")
     plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + claims.DUE, {"lane": 0, "now": 1})]
     connection.close()
-    assert any("USING INDEX record_due (state=? AND lane=?" in line for line in plan)
+    assert any("USING INDEX record_due (lane=?" in line for line in plan)
     assert any("USING INDEX record_person" in line for line in plan)
     assert not any("TEMP B-TREE" in line or line.startswith("SCAN") for line in plan)
 
@@ -267,13 +268,13 @@ def test_parked_records_wait_for_a_person(tmp_path: Path) -> None:
         outbox.settle(claimed(outbox, clock), SettleParked("E5101", "500 A2301"))
         clock.seconds += 10**6
         assert outbox.claim(clock.now()) is None
-        assert outbox.row(record).last_detail == "500 A2301"
-        outbox.retry(record)
+        assert outbox.administration.row(record).last_detail == "500 A2301"
+        outbox.administration.retry(record)
         assert claimed(outbox, clock).id == record
         with pytest.raises(AgentError, match="E3115"):
-            outbox.retry(record)
+            outbox.administration.retry(record)
         with pytest.raises(AgentError, match="E3110"):
-            outbox.retry("f" * 32)
+            outbox.administration.retry("f" * 32)
 
 
 def test_a_render_fault_holds_with_the_field_named(tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_a_render_fault_holds_with_the_field_named(tmp_path: Path) -> None:
     with open_outbox(tmp_path, clock) as outbox:
         (record,) = put(outbox, 1)
         outbox.settle(claimed(outbox, clock), SettleHeld({Hold.FIELD: "realName: too long"}))
-        assert outbox.row(record).holds == {"field": "realName: too long"}
+        assert outbox.administration.row(record).holds == {"field": "realName: too long"}
         assert outbox.held()[0].holds == {Hold.FIELD: "realName: too long"}
 
 
@@ -315,16 +316,17 @@ def test_purging_erases_key_and_bodies_but_not_the_receipt(tmp_path: Path) -> No
         claim = claimed(outbox, clock)
         note(outbox, claim)
         outbox.settle(claim, SettleDelivered(receipt(delivered)))
-        assert outbox.purge(clock.now() + timedelta(hours=23), timedelta(hours=24)) == 0
-        assert outbox.purge(clock.now() + timedelta(hours=25), timedelta(hours=24)) == 1
+        assert outbox.upkeep.erase(timedelta(hours=24)) == 0
+        clock.seconds += 25 * 3600
+        assert outbox.upkeep.erase(timedelta(hours=24)) == 1
         assert outbox.picture_kinds(delivered) == set()
         with pytest.raises(AgentError, match="E3111"):
             outbox.verification(delivered)
-        assert [row.id for row in outbox.receipts(5)] == [delivered]
+        assert [row.id for row in outbox.administration.receipts(5)] == [delivered]
         assert outbox.verification(waiting).id == waiting
         counts = outbox.counts()
         assert counts.difference == 0
-        assert counts.bytes == outbox.row(waiting).size
+        assert counts.bytes == outbox.administration.row(waiting).size
 
 
 def test_a_damaged_record_is_set_aside_and_the_next_one_goes(tmp_path: Path) -> None:
@@ -334,8 +336,8 @@ def test_a_damaged_record_is_set_aside_and_the_next_one_goes(tmp_path: Path) -> 
     damage_body(tmp_path)
     with open_outbox(tmp_path, clock) as outbox:
         assert claimed(outbox, clock).id == second
-        assert outbox.row(first).state == "quarantined"
-        assert outbox.row(first).last_code == "E7101"
+        assert outbox.administration.row(first).state == "quarantined"
+        assert outbox.administration.row(first).last_code == "E7101"
         assert outbox.counts().difference == 0
 
 
@@ -344,18 +346,28 @@ def test_a_fault_that_is_not_the_records_quarantines_nothing(tmp_path: Path) -> 
         (record,) = put(outbox, 1)
         with pytest.raises(AgentError, match="E3103"), outbox.guarded(record):
             raise AgentError("E3103")
-        assert outbox.row(record).state == "ready"
+        assert outbox.administration.row(record).state == "ready"
 
 
-def test_another_key_is_refused_at_the_start_with_both_names(tmp_path: Path) -> None:
+def test_a_lost_key_costs_its_records_one_by_one_and_they_come_back_with_it(tmp_path: Path) -> None:
+    clock = HandClock()
     with open_outbox(tmp_path) as outbox:
-        put(outbox, 1)
-    with pytest.raises(AgentError, match="E7301") as refused:
-        Outbox.open(tmp_path, b"another key", HandClock(), 2**30)
-    assert refused.value.facts["expected"] != refused.value.facts["received"]
-    assert SEAL_KEY.decode() not in str(refused.value)
+        (old,) = put(outbox, 1)
+    with Outbox.open(tmp_path, SealKeys.derived(b"another key"), clock, 2**30) as outbox:
+        assert len(outbox.administration.lost_keys) == 1
+        (new,) = put(outbox, 1, person="q")
+        assert claimed(outbox, clock).id == new
+        assert outbox.administration.row(old).state == "quarantined"
+        assert outbox.administration.row(old).last_code == "E7303"
+        with pytest.raises(AgentError, match="E7303"):
+            outbox.administration.retry(old)
+        assert outbox.counts().difference == 0
+    both = SealKeys.derived(b"another key", SEAL_KEY)
+    with Outbox.open(tmp_path, both, clock, 2**30) as outbox:
+        assert outbox.administration.lost_keys == {}
+        assert {outbox.administration.row(record).state for record in (old, new)} == {"ready"}
     with open_outbox(tmp_path) as outbox:
-        assert outbox.counts().ready == 1
+        assert outbox.verification(new).id == new
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from drivers_support import CARDS, simulated, until
 from hmpt_support import config as platform_config
-from outbox_support import SEAL_KEY
+from outbox_support import SEAL_KEYS
 from vision_support import need_weights, still, vision
 
 from agent import logs
@@ -50,7 +50,7 @@ class Desk:
         settings = Config.model_validate({**base, "operators": {"default": "甲"}, **changes})
         line = str(folder / "reader")
         reader.link(Path(line))
-        self.outbox = Outbox.open(folder, SEAL_KEY, CLOCK, 2**30)
+        self.outbox = Outbox.open(folder, SEAL_KEYS, CLOCK, 2**30)
         self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
         self.board = Board(CLOCK)
         self.kept = 0

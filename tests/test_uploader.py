@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hmpt_support import APP_ID, PICTURES, SECRET, TICKET
 from hmpt_support import config as platform_config
-from outbox_support import SEAL_KEY, damage_body, verification
+from outbox_support import SEAL_KEYS, damage_body, verification
 
 from agent.audit import Audit
 from agent.board import Board
@@ -43,7 +43,7 @@ class Bench:
 
     def __init__(self, folder: Path, settings: Config) -> None:
         self.live = Live(settings)
-        self.outbox = Outbox.open(folder, SEAL_KEY, CLOCK, 2**30)
+        self.outbox = Outbox.open(folder, SEAL_KEYS, CLOCK, 2**30)
         self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
         self.board = Board(CLOCK)
         self.client = PlatformClient(self.live.config, Identity(APP_ID, SECRET.encode(), TICKET), CLOCK)
@@ -120,7 +120,7 @@ def test_the_device_is_registered_first_and_then_records_flow(tmp_path: Path) ->
         assert there.ledger.devices() == {("SIM-0000777", "0000777")}
         assert desk.audit.count("device.registered") == 1
         desk.until(lambda: desk.audit.count("record.delivered") == 5)
-        sent = desk.outbox.attempts(ids[0])[0]
+        sent = desk.outbox.administration.attempts(ids[0])[0]
         assert sent.sm3 == there.accepted()[0]["bodySm3"]
         assert sent.length == there.accepted()[0]["bodyLength"]
 
@@ -142,7 +142,7 @@ def test_lost_answers_double_with_the_same_id_and_nothing_is_missing(tmp_path: P
         seen = [line["requestId"] for line in there.accepted()]
         assert set(seen) == ids
         assert len(seen) > 20
-        assert {row.request_id for row in desk.outbox.receipts(50)} == ids
+        assert {row.request_id for row in desk.outbox.administration.receipts(50)} == ids
         assert desk.outbox.counts().difference == 0
 
 
@@ -163,12 +163,12 @@ def test_a_refused_record_is_parked_only_after_others_passed(tmp_path: Path) -> 
         bad = Verification.from_facts(verification().to_facts() | {"device_no": "unknown to the platform"})
         lonely = desk.put(bad)
         desk.until(lambda: "E5102" in desk.codes())
-        assert desk.outbox.row(lonely).state in {"ready", "sending"}
+        assert desk.outbox.administration.row(lonely).state in {"ready", "sending"}
         good = [desk.put() for _ in range(3)]
-        desk.until(lambda: desk.outbox.row(lonely).state == "parked")
-        desk.until(lambda: all(desk.outbox.row(one).state == "delivered" for one in good))
+        desk.until(lambda: desk.outbox.administration.row(lonely).state == "parked")
+        desk.until(lambda: all(desk.outbox.administration.row(one).state == "delivered" for one in good))
         assert "E5101" in desk.codes()
-        desk.outbox.retry(lonely)
+        desk.outbox.administration.retry(lonely)
         assert desk.outbox.counts().difference == 0
 
 
@@ -176,10 +176,10 @@ def test_what_the_platform_would_refuse_is_held_with_the_field_named_and_never_s
     with platform() as there, bench(tmp_path, there.url) as desk:
         bad = Verification.from_facts(verification().to_facts() | {"birth": "19900231"})
         record = desk.put(bad)
-        desk.until(lambda: desk.outbox.row(record).state == "held")
-        assert "birthday" in desk.outbox.row(record).holds[Hold.FIELD.value]
+        desk.until(lambda: desk.outbox.administration.row(record).state == "held")
+        assert "birthday" in desk.outbox.administration.row(record).holds[Hold.FIELD.value]
         good = desk.put()
-        desk.until(lambda: desk.outbox.row(good).state == "delivered")
+        desk.until(lambda: desk.outbox.administration.row(good).state == "delivered")
         assert [line["requestId"] for line in there.accepted()] == [good]
 
 
@@ -191,7 +191,7 @@ def test_a_platform_that_is_down_is_waited_for_and_found_again(tmp_path: Path) -
         desk.until(lambda: "E4101" in desk.codes())
         assert desk.board.snapshot()["platform"]["state"] == "waiting"
         with platform(port=port):
-            desk.until(lambda: desk.outbox.row(record).state == "delivered")
+            desk.until(lambda: desk.outbox.administration.row(record).state == "delivered")
         assert desk.board.snapshot()["platform"]["state"] == "ok"
         # One event for the whole outage, however often it was tried.
         assert [event.code for event in desk.board.events()].count("E4101") == 1
@@ -203,8 +203,8 @@ def test_a_changed_convention_applies_to_what_waits(tmp_path: Path) -> None:
         record = desk.put()
         desk.until(lambda: "E5102" in desk.codes())
         desk.live.replace(settings(there.url))
-        desk.until(lambda: desk.outbox.row(record).state == "delivered")
-        used = {row.conventions for row in desk.outbox.attempts(record)}
+        desk.until(lambda: desk.outbox.administration.row(record).state == "delivered")
+        used = {row.conventions for row in desk.outbox.administration.attempts(record)}
         assert len(used) == 2
 
 
@@ -219,26 +219,26 @@ def test_a_changed_configuration_is_tried_at_once_however_long_the_lane_waits(
         desk.until(lambda: "E5102" in desk.codes())
         desk.live.replace(settings(there.url))
         desk.uploader.reconsider()
-        desk.until(lambda: desk.outbox.row(record).state == "delivered")
+        desk.until(lambda: desk.outbox.administration.row(record).state == "delivered")
 
 
 def test_a_secret_that_fits_no_convention_is_told_and_kills_nothing(tmp_path: Path) -> None:
     with platform() as there, bench(tmp_path, there.url, conventions={"sm4_key": "hex"}) as desk:
         record = desk.put()
         desk.until(lambda: "E7401" in desk.codes())
-        assert desk.outbox.row(record).state == "ready"
+        assert desk.outbox.administration.row(record).state == "ready"
         desk.live.replace(settings(there.url))
         desk.uploader.reconsider()
-        desk.until(lambda: desk.outbox.row(record).state == "delivered")
+        desk.until(lambda: desk.outbox.administration.row(record).state == "delivered")
 
 
 def test_a_loop_that_died_over_a_record_does_not_strand_it(tmp_path: Path) -> None:
     with platform() as there, bench(tmp_path, there.url, started=False) as desk:
         record = desk.put()
         assert desk.outbox.claim(CLOCK.now()) is not None
-        assert desk.outbox.row(record).state == "sending"
+        assert desk.outbox.administration.row(record).state == "sending"
         desk.start()
-        desk.until(lambda: desk.outbox.row(record).state == "delivered")
+        desk.until(lambda: desk.outbox.administration.row(record).state == "delivered")
 
 
 def test_a_damaged_picture_costs_its_record_alone(tmp_path: Path) -> None:
@@ -247,8 +247,8 @@ def test_a_damaged_picture_costs_its_record_alone(tmp_path: Path) -> None:
             bad, good = desk.put(), desk.put()
         damage_body(tmp_path, "picture:camera")
         with bench(tmp_path, there.url) as desk:
-            desk.until(lambda: desk.outbox.row(good).state == "delivered")
-            desk.until(lambda: desk.outbox.row(bad).state == "quarantined")
+            desk.until(lambda: desk.outbox.administration.row(good).state == "delivered")
+            desk.until(lambda: desk.outbox.administration.row(bad).state == "quarantined")
             counts = desk.outbox.counts()
             assert (counts.quarantined, counts.difference) == (1, 0)
 

@@ -1,4 +1,7 @@
-"""`outbox ...`: what is kept, what waits and why. No output here names a person."""
+"""`outbox ...`: what is kept, what waits and why, and what a named person does about it.
+
+Names and numbers are masked; `show --reveal` shows one record and writes that down.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,14 @@ def register(group: click.Group) -> None:
 @click.group(cls=VerbGroup)
 def outbox() -> None:
     """待传队列 / the outbox."""
+
+
+def report(settings: Settings, result: object, zh: str, en: str, *, as_json: bool) -> None:
+    """Print the result of a change: JSON, or one line."""
+    if as_json:
+        print_json(result)
+    else:
+        settings.say(zh, en)
 
 
 @outbox.command()
@@ -64,16 +75,19 @@ def list_(settings: Settings, state: str | None, limit: int, as_json: bool) -> N
 
 @outbox.command()
 @click.argument("record")
+@click.option(
+    "--reveal", is_flag=True, help="显示完整姓名和号码（记入审计） / show name and number (audited)"
+)
 @json_option
 @pass_settings
-def show(settings: Settings, record: str, as_json: bool) -> None:
+def show(settings: Settings, record: str, reveal: bool, as_json: bool) -> None:
     """查看一条记录的经历 / one record and every attempt to send it."""
-    found = ask(settings.config(), "outbox.show", {"id": record})
+    found = ask(settings.config(), "outbox.show", {"id": record, "reveal": reveal})
     if as_json:
         print_json(found)
         return
-    attempts = found.pop("attempts")
-    table(("item", "value"), found.items())
+    attempts, person = found.pop("attempts"), found.pop("person")
+    table(("item", "value"), [*found.items(), *(person or {}).items()])
     if attempts:
         click.echo()
         table(
@@ -83,9 +97,142 @@ def show(settings: Settings, record: str, as_json: bool) -> None:
 
 
 @outbox.command()
-@click.argument("record")
+@json_option
 @pass_settings
-def retry(settings: Settings, record: str) -> None:
-    """重新上传被拒的记录 / send a parked record again."""
-    ask(settings.config(), "outbox.retry", {"id": record})
-    settings.say("已重新排队", "queued again")
+def find(settings: Settings, as_json: bool) -> None:
+    """按证件号码查询送达情况 / was this person's verification delivered? Asks for the number."""
+    prompt = "证件号码（不回显）" if settings.language == "zh" else "card number (not shown)"
+    number = click.prompt(prompt, hide_input=True, err=True)
+    rows = ask(settings.config(), "outbox.find", {"number": number})
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        settings.say("没有该号码的记录", "no record of that number")
+    else:
+        columns = ("id", "state", "verified_at", "delivered_at", "request_id", "code", "exception_code")
+        table(columns, [tuple(row[column] for column in columns) for row in rows])
+
+
+@outbox.command()
+@click.argument("record")
+@json_option
+@pass_settings
+def retry(settings: Settings, record: str, as_json: bool) -> None:
+    """重新上传被拒或隔离的记录 / send a parked or quarantined record again."""
+    result = ask(settings.config(), "outbox.retry", {"id": record})
+    report(settings, result, "已重新排队", "queued again", as_json=as_json)
+
+
+@outbox.command()
+@click.argument("record")
+@click.option(
+    "--set", "changes", multiple=True, required=True, metavar="FIELD=VALUE", help="更正的字段 / field"
+)
+@json_option
+@pass_settings
+def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """更正被拒的记录 / correct a refused record: a new one takes its place, the old one stays as it was."""
+    fields = {}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise click.BadParameter(change, param_hint="--set FIELD=VALUE")
+        fields[name.strip()] = value
+    result = ask(settings.config(), "outbox.amend", {"id": record, "changes": fields})
+    new, state = result["id"], result["state"]
+    report(settings, result, f"新记录 {new}（{state}）", f"new record {new} ({state})", as_json=as_json)
+
+
+@outbox.command()
+@click.argument("record")
+@click.option("--reason", default=None, help="原因（必填） / why")
+@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@json_option
+@pass_settings
+def discard(settings: Settings, record: str, reason: str | None, yes: bool, as_json: bool) -> None:
+    """放弃一条记录（须有原因） / give a record up, for a reason; it stays in the balance."""
+    zh = settings.language == "zh"
+    why = reason or click.prompt("原因" if zh else "reason", err=True)
+    if not yes:
+        click.confirm(
+            f"放弃 {record}，不再上传？" if zh else f"give up {record}, never to be sent?",
+            abort=True,
+            err=True,
+        )
+    result = ask(settings.config(), "outbox.discard", {"id": record, "why": why})
+    report(
+        settings,
+        result,
+        "已放弃，原因已记入审计",
+        "given up; the reason is in the audit trail",
+        as_json=as_json,
+    )
+
+
+@outbox.command()
+@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@json_option
+@pass_settings
+def purge(settings: Settings, yes: bool, as_json: bool) -> None:
+    """立即删除已送达记录的个人数据 / erase personal data of what is finished now; receipts stay."""
+    question = (
+        "立即删除已送达记录的照片和资料？" if settings.language == "zh" else "erase what is finished now?"
+    )
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+    result = ask(settings.config(), "outbox.purge")
+    report(settings, result, f"已删除 {result['erased']} 条", f"{result['erased']} erased", as_json=as_json)
+
+
+@outbox.command()
+@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@json_option
+@pass_settings
+def adopt(settings: Settings, yes: bool, as_json: bool) -> None:
+    """确认数据目录归本机所有 / these records are this machine's now: no other copy of them sends."""
+    question = (
+        "确认原机器已停用、不会再上传这些记录？"
+        if settings.language == "zh"
+        else "is the other machine out of use?"
+    )
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+    result = ask(settings.config(), "outbox.adopt")
+    report(
+        settings, result, "已确认，重启服务后开始上传", "done: restart the service to send", as_json=as_json
+    )
+
+
+@outbox.command()
+@json_option
+@pass_settings
+def verify(settings: Settings, as_json: bool) -> None:
+    """读取并校验全部待传记录 / read everything that waits; exit 1 when something cannot be read."""
+    config, checked = settings.config(), 0
+    after: int | None = 0
+    tables: str | None = None
+    faults: list[dict[str, str]] = []
+    while after is not None:
+        part = ask(config, "outbox.verify", {"after": after})
+        checked += part["checked"]
+        faults += part["faults"]
+        after, tables = part["next"], tables or part["tables"]
+    difference = ask(config, "outbox.stats")["difference"]
+    good = not faults and tables is None and difference == 0
+    if as_json:
+        result = {
+            "ok": good,
+            "checked": checked,
+            "faults": faults,
+            "tables": tables,
+            "difference": difference,
+        }
+        print_json(result)
+    else:
+        settings.say(
+            f"已读 {checked} 条，不可读 {len(faults)} 条，账目差额 {difference}",
+            f"{checked} read, {len(faults)} unreadable, difference {difference}",
+        )
+        table(("id", "code"), [(fault["id"], fault["code"]) for fault in faults])
+    if not good:
+        raise SystemExit(1)

@@ -20,12 +20,12 @@ def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None) -> Any
     try:
         return call(Path(config.state_dir), verb, args or {})
     except NotRunning:
-        with _as_owner_of(Path(config.state_dir)), owning(config, SystemClock()) as own:
+        with as_owner_of(Path(config.state_dir)), owning(config, SystemClock()) as own:
             return handlers(Powers(own))[verb](args or {}, Caller.of_this_process())
 
 
 @contextmanager
-def _as_owner_of(state_dir: Path) -> Iterator[None]:
+def as_owner_of(state_dir: Path) -> Iterator[None]:
     """Act as the state directory's owner where root asks: a file of root's would lock the daemon out."""
     if os.geteuid() != 0 or not state_dir.exists() or state_dir.stat().st_uid == 0:
         yield

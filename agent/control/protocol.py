@@ -16,8 +16,8 @@ from typing import Any
 
 from agent.catalogue import AgentError
 
-#: A list of a thousand records is some hundred kilobytes.
-MAX_LINE = 2**20
+#: The largest request is an import's: one sealed record of up to 9 MB in base64.
+MAX_LINE = 16 * 2**20
 MAX_NAME = 64
 
 

@@ -14,21 +14,28 @@ from agent.outbox.claims import (
     Settlement,
     SettleParked,
 )
+from agent.outbox.identity import this_machine
 from agent.outbox.ledger import Balance
 from agent.outbox.rows import AttemptRow, HeldRecord, ReceiptRow, RecordRow
+from agent.outbox.space import Ballast, Room
 from agent.outbox.store import Outbox
+from agent.outbox.vault import SealKeys
 
 __all__ = [
     "AttemptRow",
     "Balance",
+    "Ballast",
     "Claim",
     "HeldRecord",
     "Outbox",
     "ReceiptRow",
     "RecordRow",
+    "Room",
+    "SealKeys",
     "SettleDelivered",
     "SettleHeld",
     "SettleLater",
     "SettleParked",
     "Settlement",
+    "this_machine",
 ]

@@ -1,9 +1,9 @@
-"""What is done to records that nobody is sending: complete, retry, set aside, erase."""
+"""What is done to records that nobody is sending: complete, retry, set aside, correct, give up."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from agent.catalogue import AgentError
@@ -11,12 +11,7 @@ from agent.outbox import ledger, sealing
 from agent.outbox.owner import transaction
 from agent.outbox.rows import find, holds_json, millis
 from agent.outbox.vault import Vault, label, picture_kind
-from agent.records import Hold, PictureKind, Supplement
-
-#: Pages given back in one idle step: some tens of milliseconds.
-VACUUM_PAGES = 500
-#: Records erased in one transaction: the desk may be waiting for the connection.
-PURGE_STEP = 50
+from agent.records import FaceResult, Hold, PictureKind, Supplement
 
 
 def in_state(connection: sqlite3.Connection, record: str, *allowed: str) -> sqlite3.Row:
@@ -70,14 +65,28 @@ def rehold(connection: sqlite3.Connection, record: str, holds: Mapping[Hold, str
         ledger.move(connection, "held", state)
 
 
-def retry(connection: sqlite3.Connection, record: str) -> None:
-    """Make a parked record ready, or a backed-off one due."""
+def retry(connection: sqlite3.Connection, vault: Vault, record: str) -> str:
+    """Make a parked record ready, a backed-off one due, a quarantined one what it was. Return its state.
+
+    AgentError with the record's own fault when a quarantined one still cannot be read.
+    """
     with transaction(connection, durable=True):
-        row = in_state(connection, record, "parked", "ready")
+        row = in_state(connection, record, "parked", "ready", "quarantined")
+        if row["state"] == "quarantined":
+            read_all(connection, vault, row)
+            return _restore(connection, row)
         connection.execute(
             "UPDATE record SET state = 'ready', next_attempt_at = 0 WHERE seq = ?", (row["seq"],)
         )
         ledger.move(connection, row["state"], "ready")
+    return "ready"
+
+
+def read_all(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) -> None:
+    """Open every sealed row of a record. AgentError with the first fault."""
+    vault.whole(connection, row)
+    for kind in vault.kinds(connection, row):
+        vault.open(connection, row, kind)
 
 
 def quarantine(connection: sqlite3.Connection, record: str, code: str) -> None:
@@ -85,33 +94,107 @@ def quarantine(connection: sqlite3.Connection, record: str, code: str) -> None:
     with transaction(connection, durable=True):
         row = in_state(connection, record, "sending", "ready", "held", "parked")
         connection.execute(
-            "UPDATE record SET state = 'quarantined', epoch = NULL, token = NULL, last_code = ? "
-            "WHERE seq = ?",
-            (code, row["seq"]),
+            "UPDATE record SET state = 'quarantined', epoch = NULL, token = NULL, last_code = ?, "
+            "set_aside_from = ? WHERE seq = ?",
+            (code, "ready" if row["state"] == "sending" else row["state"], row["seq"]),
         )
         ledger.move(connection, row["state"], "quarantined")
 
 
-def purge(connection: sqlite3.Connection, before: datetime) -> int:
-    """Erase the keys and bodies of records delivered before that time, and give pages back."""
-    erased = 0
-    while step := _purge_step(connection, before):
-        erased += step
-    if erased:
-        # `execute` would free one page only: the statement gives a row a page.
-        connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
-    return erased
+def _restore(connection: sqlite3.Connection, row: sqlite3.Row) -> str:
+    state = row["set_aside_from"] or ("held" if row["holds"] != "{}" else "ready")
+    connection.execute(
+        "UPDATE record SET state = ?, next_attempt_at = 0, set_aside_from = NULL, last_code = NULL "
+        "WHERE seq = ?",
+        (state, row["seq"]),
+    )
+    ledger.move(connection, "quarantined", state)
+    return str(state)
 
 
-def _purge_step(connection: sqlite3.Connection, before: datetime) -> int:
+def restore_with_key(connection: sqlite3.Connection, vault: Vault) -> int:
+    """Put back what was set aside because its epoch key was lost, now that the key is there again."""
     with transaction(connection, durable=True):
-        found = connection.execute(
-            "SELECT seq, size FROM record WHERE state = 'delivered' AND wrapped_key IS NOT NULL "
-            "AND finished_at < ? LIMIT ?",
-            (millis(before), PURGE_STEP),
+        rows = connection.execute(
+            "SELECT * FROM record WHERE state = 'quarantined' AND last_code = 'E7303'"
         ).fetchall()
-        for row in found:
-            connection.execute("DELETE FROM body WHERE record = ?", (row["seq"],))
-            connection.execute("UPDATE record SET wrapped_key = NULL, size = 0 WHERE seq = ?", (row["seq"],))
-            ledger.freed(connection, row["size"])
-    return len(found)
+        back = [row for row in rows if vault.readable(row["wrapped_key"])]
+        for row in back:
+            _restore(connection, row)
+    return len(back)
+
+
+def note_missing(
+    connection: sqlite3.Connection, records: Sequence[str], finished: int, now: datetime
+) -> None:
+    """Count records that are known to have been accepted and are not there any more.
+
+    `records` were not finished: each gets a quarantined row, so that somebody asks for it by its id.
+    `finished` were: they only keep the balance.
+    """
+    with transaction(connection, durable=True):
+        for record in records:
+            connection.execute(
+                "INSERT INTO record (id, state, person, verified_at, created_at, size, content_sm3, "
+                "last_code) VALUES (?, 'quarantined', '', ?, ?, 0, '', 'E3304')",
+                (record, millis(now), millis(now)),
+            )
+            ledger.accept(connection, "quarantined", 0)
+        ledger.count_expired(connection, "delivered", finished, known=False)
+
+
+# --- by a named person ------------------------------------------------------------------------------
+
+
+def amend(
+    connection: sqlite3.Connection, record: str, insert: Callable[[sqlite3.Row], str], who: str, now: datetime
+) -> str:
+    """Let a new record take the place of a refused one; both stay in the balance. Return the new id.
+
+    `insert` makes the new record within this transaction and returns its id.
+    """
+    with transaction(connection, durable=True):
+        row = in_state(connection, record, "parked", "held")
+        successor = insert(row)
+        connection.execute("UPDATE record SET superseded_by = ? WHERE seq = ?", (successor, row["seq"]))
+        _close(connection, row, who, f"superseded by {successor}", now)
+    return successor
+
+
+def discard(
+    connection: sqlite3.Connection, vault: Vault, record: str, who: str, why: str, now: datetime
+) -> None:
+    """Give a record up, by a named person and for a reason; it stays in the balance.
+
+    AgentError E3120: a failed verification - or one that nobody can read - leaves only after an export.
+    """
+    with transaction(connection, durable=True):
+        row = in_state(connection, record, "ready", "held", "parked", "quarantined")
+        if row["exported_at"] is None and _may_be_failed(connection, vault, row):
+            raise AgentError("E3120", record=record)
+        _close(connection, row, who, why, now)
+
+
+def _may_be_failed(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) -> bool:
+    try:
+        return vault.verification(connection, row).face.result is FaceResult.FAILED
+    except AgentError:
+        return True
+
+
+def _close(connection: sqlite3.Connection, row: sqlite3.Row, who: str, why: str, now: datetime) -> None:
+    connection.execute(
+        "UPDATE record SET state = 'discarded', closed_by = ?, closed_why = ?, finished_at = ? WHERE seq = ?",
+        (who, why, millis(now), row["seq"]),
+    )
+    ledger.move(connection, row["state"], "discarded")
+
+
+def note_exported(connection: sqlite3.Connection, records: Sequence[str], now: datetime) -> None:
+    """Note that a sealed export holds these records, durably written."""
+    with transaction(connection, durable=True):
+        for record in records:
+            connection.execute(
+                "UPDATE record SET exported_at = ? WHERE seq = ?",
+                (millis(now), find(connection, record)["seq"]),
+            )

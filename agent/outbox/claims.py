@@ -83,8 +83,8 @@ Settlement = SettleDelivered | SettleLater | SettleHeld | SettleParked
 DUE = """
 SELECT * FROM record AS r
 WHERE state = 'ready' AND lane = :lane AND next_attempt_at <= :now AND NOT EXISTS (
-    SELECT 1 FROM record AS e WHERE e.person = r.person AND e.state = 'ready'
-    AND e.next_attempt_at <= :now AND e.verified_at <= r.verified_at
+    SELECT 1 FROM record AS e WHERE e.person = r.person AND e.verified_at <= r.verified_at
+    AND e.state = 'ready' AND e.next_attempt_at <= :now
     AND (e.verified_at < r.verified_at OR e.seq < r.seq))
 ORDER BY next_attempt_at, seq LIMIT 1
 """
@@ -249,6 +249,9 @@ def return_abandoned(connection: sqlite3.Connection, now: datetime) -> int:
 
     An attempt that never got as far as naming its request was certainly not sent.
     """
+    # No index is kept for a state that holds one record at most; the ledger knows whether to look.
+    if connection.execute("SELECT sending FROM ledger").fetchone()["sending"] == 0:
+        return 0
     with transaction(connection, durable=True):
         rows = connection.execute("SELECT * FROM record WHERE state = 'sending'").fetchall()
         for row in rows:

@@ -1,6 +1,9 @@
 """The balance: every accepted record is in exactly one state, counted in the transaction that moved it.
 
 accepted = ready + sending + held + parked + delivered + quarantined + discarded
+
+Delivered and discarded are counted for ever; how many of them have no row any more, because their
+receipt's time is over, is counted beside them.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+FINISHED = ("delivered", "discarded")
 STATES = ("ready", "sending", "held", "parked", "delivered", "quarantined", "discarded")
 
 
@@ -27,6 +31,8 @@ class Balance:
     bytes: int
     difference: int
     oldest_waiting: datetime | None
+    last_success: datetime | None
+    attempts: int  # of every record that still has a row
 
 
 def accept(connection: sqlite3.Connection, state: str, size: int) -> None:
@@ -52,20 +58,66 @@ def freed(connection: sqlite3.Connection, size: int) -> None:
     connection.execute("UPDATE ledger SET bytes = bytes - ?", (size,))
 
 
+def count_expired(connection: sqlite3.Connection, state: str, number: int, *, known: bool) -> None:
+    """Count finished records whose last row goes; `known`: they stand in the counter of their state."""
+    if state not in FINISHED:
+        raise ValueError(state)
+    connection.execute(f"UPDATE ledger SET expired_{state} = expired_{state} + ?", (number,))  # noqa: S608 -- a name of FINISHED
+    if not known:
+        connection.execute("UPDATE ledger SET accepted = accepted + ?", (number,))
+        _add(connection, state, number)
+
+
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Count anew from the records themselves, after a salvage; what had expired is counted as it was."""
+    counted = dict(connection.execute("SELECT state, count(*) FROM record GROUP BY state").fetchall())
+    expired = connection.execute("SELECT expired_delivered, expired_discarded FROM ledger").fetchone()
+    for state in STATES:
+        number = counted.get(state, 0) + (expired[f"expired_{state}"] if state in FINISHED else 0)
+        connection.execute(f"UPDATE ledger SET {state} = ?", (number,))  # noqa: S608 -- a name of STATES
+    connection.execute(
+        f"UPDATE ledger SET accepted = {' + '.join(STATES)}, "  # noqa: S608 -- names of STATES
+        "bytes = (SELECT coalesce(sum(size), 0) FROM record)"
+    )
+
+
+def expired(connection: sqlite3.Connection) -> int:
+    """Return how many finished records have no row any more."""
+    row = connection.execute("SELECT expired_delivered + expired_discarded AS number FROM ledger").fetchone()
+    return int(row["number"])
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """Return the bytes of every sealed row that is kept."""
+    return int(connection.execute("SELECT bytes FROM ledger").fetchone()["bytes"])
+
+
 def balance(connection: sqlite3.Connection) -> Balance:
     """Return the counters, held against the records themselves."""
     row = connection.execute("SELECT * FROM ledger").fetchone()
     counted = dict(connection.execute("SELECT state, count(*) FROM record GROUP BY state").fetchall())
+    for state in FINISHED:
+        counted[state] = counted.get(state, 0) + row[f"expired_{state}"]
     by_state = {state: int(row[state]) for state in STATES}
     off = sum(abs(by_state[state] - counted.get(state, 0)) for state in STATES)
     off += abs(int(row["accepted"]) - sum(by_state.values()))
+    # Records come in the order of their numbers, so the lowest number waits longest.
     oldest = connection.execute(
-        "SELECT min(created_at) FROM record WHERE state IN ('ready', 'sending', 'held', 'parked')"
-    ).fetchone()[0]
+        "SELECT created_at FROM record WHERE seq = (SELECT min(seq) FROM ("
+        "SELECT min(seq) AS seq FROM record WHERE state = 'ready' UNION ALL "
+        "SELECT min(seq) FROM record WHERE state IN ('held', 'parked', 'quarantined')))"
+    ).fetchone()
+    last = connection.execute("SELECT max(at) FROM receipt").fetchone()[0]
     return Balance(
         accepted=int(row["accepted"]),
         **by_state,
         bytes=int(row["bytes"]),
         difference=off,
-        oldest_waiting=None if oldest is None else datetime.fromtimestamp(oldest / 1000, timezone.utc),
+        oldest_waiting=None if oldest is None else _moment(oldest["created_at"]),
+        last_success=None if last is None else _moment(last),
+        attempts=int(connection.execute("SELECT coalesce(sum(attempts), 0) FROM record").fetchone()[0]),
     )
+
+
+def _moment(stored: int) -> datetime:
+    return datetime.fromtimestamp(stored / 1000, timezone.utc)

@@ -7,6 +7,7 @@ must look whether the change is there.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.catalogue import AgentError
+from agent.outbox.space import NOTHING_LEFT, free_bytes
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -51,8 +53,10 @@ class DiskFull(AgentError):
 class Owner:
     """The thread and its connection."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, relief: Callable[[], bool] = lambda: False) -> None:
         self._path = path
+        self._relief = relief
+        self._damaged = threading.Event()
         self._work: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._closed = False
         self._handing_in = threading.Lock()
@@ -61,8 +65,25 @@ class Owner:
         self._thread.start()
         ready.result()
 
+    @property
+    def damaged(self) -> bool:
+        """Return whether SQLite met a damaged page; the next start salvages."""
+        return self._damaged.is_set()
+
     def run(self, work: Work[T]) -> T:
-        """Run `work` with the connection, in the owner's thread, and return its result."""
+        """Run `work` with the connection, in the owner's thread, and return its result.
+
+        On a full disk the ballast is given up, and `work` - which changed nothing - done once more.
+        """
+        try:
+            return self.run_if_room(work)
+        except DiskFull:
+            if not self._relief():
+                raise
+        return self.run_if_room(work)
+
+    def run_if_room(self, work: Work[T]) -> T:
+        """Run `work` as `run` does, but let a full disk refuse it: for what may be refused."""
         answer: Future[T] = Future()
         with self._handing_in:
             if self._closed:
@@ -82,7 +103,7 @@ class Owner:
         try:
             connection: sqlite3.Connection | None = connect(self._path)
         except (sqlite3.Error, AgentError) as error:
-            ready.set_exception(_told(error))
+            ready.set_exception(self._told(error))
             return
         ready.set_result(None)
         while (item := self._work.get()) is not None:
@@ -98,28 +119,58 @@ class Owner:
             connection = connection or connect(self._path)
             answer.set_result(work(connection))
         except sqlite3.Error as error:
-            told = _told(error)
-            answer.set_exception(told)
+            told = self._told(error)
             if isinstance(told, IoTrouble) and connection is not None:
                 # After a failed sync nothing that the connection believes can be trusted.
                 connection.close()
                 connection = None
+            answer.set_exception(told)
         except BaseException as error:  # noqa: BLE001 -- it belongs to the thread that asked
             answer.set_exception(error)
         return connection
+
+    def _told(self, error: Exception) -> Exception:
+        """Return the error under its code; SQLite's text is kept as the reason, it never quotes values."""
+        if not isinstance(error, sqlite3.Error):
+            return error
+        text = str(error)
+        if "malformed" in text or "not a database" in text:
+            self._damaged.set()
+            mark_damaged(self._path)
+            return AgentError("E3107", reason=text)
+        # A full disk shows as an I/O error where SQLite could not grow its shared memory.
+        if "disk is full" in text or ("I/O" in text and free_bytes(self._path.parent) < NOTHING_LEFT):
+            return DiskFull(reason=text)
+        if "I/O" in text or "readonly" in text or "unable to open" in text:
+            return IoTrouble(reason=text)
+        return error
+
+
+def damage_mark(path: Path) -> Path:
+    """Return the file whose presence says that a database is to be salvaged."""
+    return path.with_suffix(".damaged")
+
+
+def mark_damaged(path: Path) -> None:
+    """Leave the mark; where even that fails the next quick check finds the damage."""
+    with contextlib.suppress(OSError):
+        damage_mark(path).touch(mode=0o600)
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file with every pragma set and read back. AgentError E3106 when one does not hold."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.row_factory = sqlite3.Row
-    for name, (wanted, expected) in PRAGMAS.items():
-        connection.execute(f"PRAGMA {name} = {wanted}")
-        found = connection.execute(f"PRAGMA {name}").fetchone()[0]
-        if found != expected:
-            connection.close()
-            raise AgentError("E3106", pragma=name, expected=expected, received=found)
-    connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
+    try:
+        for name, (wanted, expected) in PRAGMAS.items():
+            connection.execute(f"PRAGMA {name} = {wanted}")
+            found = connection.execute(f"PRAGMA {name}").fetchone()[0]
+            if found != expected:
+                raise AgentError("E3106", pragma=name, expected=expected, received=found)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -135,17 +186,3 @@ def transaction(connection: sqlite3.Connection, *, durable: bool) -> Iterator[No
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _told(error: Exception) -> Exception:
-    """Return the error under its code; SQLite's text is kept as the reason, it never quotes values."""
-    if not isinstance(error, sqlite3.Error):
-        return error
-    text = str(error)
-    if "disk is full" in text:
-        return DiskFull(reason=text)
-    if "I/O" in text or "readonly" in text or "unable to open" in text:
-        return IoTrouble(reason=text)
-    if "malformed" in text or "not a database" in text:
-        return AgentError("E3107", reason=text)
-    return error

@@ -26,6 +26,25 @@ class RecordRow:
     last_detail: str | None
     holds: Mapping[str, str]
     size: int
+    finished_at: datetime | None
+    supersedes: str | None
+    superseded_by: str | None
+    exported_at: datetime | None
+    closed_by: str | None
+    closed_why: str | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """One record of a person somebody asked for: was it delivered, when, and what did the platform say."""
+
+    id: str
+    state: str
+    verified_at: datetime
+    delivered_at: datetime | None
+    request_id: str | None
+    code: int | None
+    exception_code: str | None
 
 
 @dataclass(frozen=True)
@@ -101,7 +120,17 @@ def record_row(row: sqlite3.Row) -> RecordRow:
         last_detail=row["last_detail"],
         holds=json.loads(row["holds"]),
         size=row["size"],
+        finished_at=_moment_or_none(row["finished_at"]),
+        supersedes=row["supersedes"],
+        superseded_by=row["superseded_by"],
+        exported_at=_moment_or_none(row["exported_at"]),
+        closed_by=row["closed_by"],
+        closed_why=row["closed_why"],
     )
+
+
+def _moment_or_none(stored: int | None) -> datetime | None:
+    return None if stored is None else moment(stored)
 
 
 def list_records(connection: sqlite3.Connection, state: str | None, limit: int) -> list[RecordRow]:
@@ -161,6 +190,28 @@ def receipts(connection: sqlite3.Connection, limit: int) -> list[ReceiptRow]:
             message=row["message"],
             signed=bool(row["signed"]),
             at=moment(row["at"]),
+        )
+        for row in rows
+    ]
+
+
+def find_person(connection: sqlite3.Connection, person: str) -> list[Found]:
+    """Return every record of one keyed pseudonym, oldest verification first."""
+    rows = connection.execute(
+        "SELECT record.id, record.state, record.verified_at, receipt.at, receipt.request_id, receipt.code, "
+        "receipt.exception_code FROM record LEFT JOIN receipt ON receipt.record = record.seq "
+        "WHERE record.person = ? ORDER BY record.verified_at, record.seq",
+        (person,),
+    )
+    return [
+        Found(
+            id=row["id"],
+            state=row["state"],
+            verified_at=moment(row["verified_at"]),
+            delivered_at=_moment_or_none(row["at"]),
+            request_id=row["request_id"],
+            code=row["code"],
+            exception_code=row["exception_code"],
         )
         for row in rows
     ]

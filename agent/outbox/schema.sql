@@ -1,4 +1,5 @@
--- The outbox, version 1. Meta and sealed bodies in separate tables: a change of state must not move a blob.
+-- The outbox, version 2. Meta and sealed bodies in separate tables: a change of state must not move a blob.
+-- Few indexes, and partial ones: each page that a change of state touches is written twice.
 -- Times are milliseconds since 1970, UTC.
 
 CREATE TABLE record (
@@ -21,16 +22,26 @@ CREATE TABLE record (
     size            INTEGER NOT NULL,
     content_sm3     TEXT    NOT NULL,
     wrapped_key     BLOB,                     -- NULL once the record is erased
-    finished_at     INTEGER
+    finished_at     INTEGER,
+    supersedes      TEXT,                     -- the refused record that this one corrects
+    superseded_by   TEXT,                     -- the record that corrects this one
+    set_aside_from  TEXT,                     -- the state before `quarantined`
+    exported_at     INTEGER,                  -- since when a sealed export holds it
+    closed_by       TEXT,                     -- the person who discarded it
+    closed_why      TEXT
 ) STRICT;
-CREATE INDEX record_due ON record (state, lane, next_attempt_at, seq);
-CREATE INDEX record_person ON record (person, state, verified_at);
+CREATE INDEX record_due ON record (lane, next_attempt_at, seq) WHERE state = 'ready';
+CREATE INDEX record_aside ON record (state, seq) WHERE state IN ('held', 'parked', 'quarantined');
+CREATE INDEX record_person ON record (person, verified_at);
+CREATE INDEX record_erasable ON record (finished_at) WHERE finished_at IS NOT NULL AND wrapped_key IS NOT NULL;
+CREATE INDEX record_finished ON record (finished_at) WHERE finished_at IS NOT NULL AND wrapped_key IS NULL;
 
 CREATE TABLE body (
     seq    INTEGER PRIMARY KEY,
     record INTEGER NOT NULL REFERENCES record (seq),
     kind   TEXT    NOT NULL,                  -- facts | picture:KIND | supplement:N
     sealed BLOB    NOT NULL,
+    origin TEXT,                              -- beside facts: JSON of the meta row's first state, for salvage
     UNIQUE (record, kind)
 ) STRICT;
 
@@ -41,7 +52,6 @@ CREATE TABLE conventions (
 
 -- One row a send, committed before the first byte leaves: the proof of what was sent, and when.
 CREATE TABLE attempt (
-    seq         INTEGER PRIMARY KEY,
     record      INTEGER NOT NULL REFERENCES record (seq),
     number      INTEGER NOT NULL,
     at          INTEGER NOT NULL,
@@ -52,8 +62,8 @@ CREATE TABLE attempt (
     ended_at    INTEGER,
     outcome     TEXT,                         -- delivered | later | unknown | held | parked | interrupted
     code        TEXT,
-    UNIQUE (record, number)
-) STRICT;
+    PRIMARY KEY (record, number)
+) STRICT, WITHOUT ROWID;
 
 -- Outlives the pictures: the proof of delivery.
 CREATE TABLE receipt (
@@ -87,7 +97,10 @@ CREATE TABLE ledger (
     delivered   INTEGER NOT NULL DEFAULT 0,
     quarantined INTEGER NOT NULL DEFAULT 0,
     discarded   INTEGER NOT NULL DEFAULT 0,
-    bytes       INTEGER NOT NULL DEFAULT 0
+    bytes       INTEGER NOT NULL DEFAULT 0,
+    -- Of those above: their receipt's time is over as well, and no row is left of them.
+    expired_delivered INTEGER NOT NULL DEFAULT 0,
+    expired_discarded INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO ledger (only) VALUES (1);
 
@@ -107,3 +120,5 @@ CREATE TABLE setting (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- The version again, away from the header: a rotten bit there must not pass for a newer program's file.
+INSERT INTO setting VALUES ('schema', '2');

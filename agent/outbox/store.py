@@ -6,61 +6,73 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 
-from agent import logs, sm
+from agent import logs
 from agent.catalogue import AgentError
 from agent.clock import Clock
-from agent.outbox import admin, claims, ledger, rows, sealing
+from agent.outbox import admin, claims, intake, ledger, rows, startup
+from agent.outbox.administration import Administration
 from agent.outbox.claims import Claim, Settlement
+from agent.outbox.identity import Machine
 from agent.outbox.ledger import Balance
-from agent.outbox.owner import IoTrouble, Owner, transaction
-from agent.outbox.rows import AttemptRow, HeldRecord, ReceiptRow, RecordRow, find, millis
-from agent.outbox.sealing import KeyEncryptionKey
-from agent.outbox.vault import Vault, label, picture_kind
+from agent.outbox.owner import DiskFull, IoTrouble, transaction
+from agent.outbox.rows import HeldRecord, find, millis
+from agent.outbox.space import Ballast, Room, free_bytes
+from agent.outbox.startup import Opened
+from agent.outbox.upkeep import Upkeep
+from agent.outbox.vault import SealKeys, picture_kind
 from agent.records import Hold, PictureKind, Supplement, Verification
 
 log = logs.get(__name__)
 
-SCHEMA_VERSION = 1
-#: Damaged or forged, not understood, its key lost: trying again cannot help.
-UNREADABLE = frozenset({"E7101", "E7102", "E7303", "E3111"})
+#: Damaged or forged, not understood, incomplete, its key lost: trying again cannot help.
+UNREADABLE = frozenset({"E7101", "E7102", "E7303", "E3107", "E3111", "E3121"})
+#: Room for a record that is only about to be made: two pictures and the facts.
+TYPICAL_BYTES = 2**20
 
 
 class Outbox:
     """An open outbox. Every method is safe from any thread and returns when its commit is done."""
 
-    def __init__(self, owner: Owner, vault: Vault, epoch: int, clock: Clock, max_bytes: int) -> None:
-        self._owner = owner
-        self._vault = vault
-        self._epoch = epoch
+    def __init__(self, opened: Opened, clock: Clock, max_bytes: int, ballast: Ballast) -> None:
+        self._state_dir = opened.state_dir
+        self._owner = opened.owner
+        self._vault = opened.vault
+        self._epoch = opened.epoch
         self._clock = clock
         self._max_bytes = max_bytes
+        self._ballast = ballast
         self._turn = 0
+        self._busy_at = clock.monotonic()
+        self.salvaged = opened.salvaged
+        #: Whether this is a copy of another machine's state directory: it takes records and sends none.
+        self.copied = opened.copied
+        self.administration = Administration(self._owner, self._vault, clock)
+        self.upkeep = Upkeep(self._state_dir, self._owner, self._vault, clock)
 
     @classmethod
-    def open(cls, state_dir: Path, seal_key: bytes, clock: Clock, max_bytes: int) -> Outbox:
+    def open(
+        cls,
+        state_dir: Path,
+        keys: SealKeys,
+        clock: Clock,
+        max_bytes: int,
+        *,
+        ballast: Ballast | None = None,
+        machine: Machine | None = None,
+    ) -> Outbox:
         """Open, or make, the outbox of a state directory that the caller has locked.
 
-        Records that a dead process was sending are ready again. AgentError: E3104 newer schema, E7301
-        sealed under another key, E3107 damaged file.
+        Records that a dead process was sending are ready again; a damaged file is salvaged. AgentError:
+        E3104 newer schema, E3102 or E3103 when the disk does not let us.
         """
-        owner = Owner(state_dir / "outbox.db")
-        try:
-            owner.run(_set_up)
-            kek = KeyEncryptionKey.derived(seal_key)
-            vault = owner.run(lambda connection: Vault.opened(connection, kek, clock.now()))
-            epoch = owner.run(partial(_new_epoch, now=clock.now()))
-            outbox = cls(owner, vault, epoch, clock, max_bytes)
-            outbox.return_abandoned()
-            difference = outbox.counts().difference
-        except BaseException:
-            owner.close()
-            raise
+        ballast = ballast or Ballast(state_dir)
+        outbox = cls(startup.open_all(state_dir, keys, clock, ballast, machine), clock, max_bytes, ballast)
+        difference = outbox.counts().difference
         if difference:
             logs.say(log, "E3108", difference=difference)
         return outbox
@@ -94,26 +106,61 @@ class Outbox:
         """
         plain = {picture_kind(kind): picture for kind, picture in pictures.items()}
         plain["facts"] = json.dumps(verification.to_facts(), ensure_ascii=False, sort_keys=True).encode()
-        content = _content_sm3(plain)
-        key, wrapped = self._vault.new_record_key(verification.id)
-        bodies = {kind: sealing.seal(key, body, label(verification.id, kind)) for kind, body in plain.items()}
-        meta = {
-            "id": verification.id,
-            "state": "held" if holds else "ready",
-            "person": person,
-            "verified_at": millis(verification.verified_at),
-            "created_at": millis(self._clock.now()),
-            "holds": rows.holds_json(holds),
-            "size": sum(len(body) for body in bodies.values()),
-            "content_sm3": content,
-            "wrapped_key": wrapped,
-        }
+        content = intake.content_sm3(plain)
+        meta, bodies = intake.sealed(
+            self._vault,
+            {
+                "id": verification.id,
+                "state": "held" if holds else "ready",
+                "person": person,
+                "verified_at": millis(verification.verified_at),
+                "created_at": millis(self._clock.now()),
+                "holds": rows.holds_json(holds),
+                "content_sm3": content,
+            },
+            plain,
+        )
+        self._check_room(int(str(meta["size"])))
         try:
-            self._owner.run(partial(_insert, meta=meta, bodies=bodies, max_bytes=self._max_bytes))
+            self._owner.run_if_room(
+                partial(intake.insert, meta=meta, bodies=bodies, max_bytes=self._max_bytes)
+            )
         except IoTrouble:
             # Unknown, not failed: only the reopened file can tell.
-            if not self._owner.run(partial(_stands, record=verification.id, content=content)):
+            if not self._owner.run(partial(intake.stands, record=verification.id, content=content)):
                 raise
+        self._busy_at = self._clock.monotonic()
+
+    def _check_room(self, size: int) -> None:
+        """Refuse a new record while the disk's last room is needed for what was accepted before."""
+        free = free_bytes(self._state_dir)
+        if free < self._ballast.needed() + 2 * size:
+            raise DiskFull(reason=f"{free} bytes free")
+
+    def room(self) -> Room:
+        """Return how full it is."""
+        return Room(
+            used=self._owner.run(ledger.used),
+            limit=self._max_bytes,
+            free=free_bytes(self._state_dir),
+            ballast=self._ballast.stands(),
+        )
+
+    def accepting(self) -> None:
+        """Return when a new record would be taken now. AgentError E3101 or E3102: the desk must be told."""
+        self._check_room(TYPICAL_BYTES)
+        used = self._owner.run(ledger.used)
+        if used + TYPICAL_BYTES > self._max_bytes:
+            raise AgentError("E3101", used=used, limit=self._max_bytes)
+
+    def idle_s(self) -> float:
+        """Return for how long nobody has put or claimed anything."""
+        return self._clock.monotonic() - self._busy_at
+
+    @property
+    def damaged(self) -> bool:
+        """Return whether a damaged page was met: the process should end, the next start salvages."""
+        return self._owner.damaged
 
     def open_attempt(self, attempt: str) -> None:
         """Leave the sealed mark that an attempt was opened at the desk."""
@@ -146,18 +193,21 @@ class Outbox:
 
     def claim(self, now: datetime) -> Claim | None:
         """Claim the next due record; None when nothing is due. Unreadable ones are quarantined on the way."""
+        if self.copied:
+            raise AgentError("E3122")
         while True:
             taken = self._owner.run(partial(claims.take, epoch=self._epoch, now=now, turn=self._turn))
             if taken is None:
                 return None
             self._turn += 1
+            self._busy_at = self._clock.monotonic()
             row, token = taken
             with self.guarded(row["id"]):
                 return Claim(
                     id=row["id"],
                     token=token,
                     attempts=row["attempts"] + 1,
-                    verification=self._owner.run(partial(self._vault.verification, row=row)),
+                    verification=self._owner.run(partial(self._vault.whole, row=row)),
                     kept_conventions=self._owner.run(partial(claims.kept_conventions, row=row)),
                     picture=partial(self.picture, row["id"]),
                 )
@@ -237,11 +287,7 @@ class Outbox:
         """Say what a held record still lacks; when that is nothing, it is ready."""
         self._owner.run(partial(admin.rehold, record=record, holds=holds))
 
-    # --- administration -----------------------------------------------------------------------------
-
-    def retry(self, record: str) -> None:
-        """Send a parked record again. AgentError E3114 for a state that does not allow it."""
-        self._owner.run(partial(admin.retry, record=record))
+    # --- whatever waits -----------------------------------------------------------------------------
 
     def make_due(self) -> None:
         """Let every ready record go at once, whatever back-off it had."""
@@ -249,29 +295,9 @@ class Outbox:
             lambda c: _write(c, "UPDATE record SET next_attempt_at = 0 WHERE state = ?", ("ready",))
         )
 
-    def purge(self, now: datetime, keep_delivered: timedelta) -> int:
-        """Erase keys and bodies of what was delivered longer ago. Return how many records that were."""
-        return self._owner.run(partial(admin.purge, before=now - keep_delivered))
-
     def counts(self) -> Balance:
         """Return the balance."""
         return self._owner.run(ledger.balance)
-
-    def row(self, record: str) -> RecordRow:
-        """Return one record as lists show it."""
-        return self._owner.run(lambda c: rows.record_row(find(c, record)))
-
-    def list_records(self, state: str | None, limit: int) -> list[RecordRow]:
-        """Return the newest records."""
-        return self._owner.run(partial(rows.list_records, state=state, limit=limit))
-
-    def attempts(self, record: str) -> list[AttemptRow]:
-        """Return every attempt to send a record."""
-        return self._owner.run(partial(rows.attempts, record=record))
-
-    def receipts(self, limit: int) -> list[ReceiptRow]:
-        """Return the newest receipts."""
-        return self._owner.run(partial(rows.receipts, limit=limit))
 
     def setting(self, name: str) -> str | None:
         """Return a small value kept beside the records."""
@@ -285,61 +311,6 @@ class Outbox:
         self._owner.run(lambda c: _write(c, "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value)))
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise AgentError("E3104", received=version, expected=SCHEMA_VERSION)
-    if version == 0:
-        schema = resources.files("agent.outbox").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-
-
-def _new_epoch(connection: sqlite3.Connection, now: datetime) -> int:
-    with transaction(connection, durable=True):
-        epoch = connection.execute("INSERT INTO epoch (started_at) VALUES (?)", (millis(now),)).lastrowid
-    return int(epoch or 0)
-
-
-def _insert(
-    connection: sqlite3.Connection, meta: Mapping[str, object], bodies: Mapping[str, bytes], max_bytes: int
-) -> None:
-    with transaction(connection, durable=True):
-        connection.execute("DELETE FROM opened WHERE id = ?", (meta["id"],))
-        there = connection.execute("SELECT content_sm3 FROM record WHERE id = ?", (meta["id"],)).fetchone()
-        if there is not None:
-            if there["content_sm3"] != meta["content_sm3"]:
-                raise AgentError("E3109", record=meta["id"])
-            return
-        size = int(str(meta["size"]))
-        used = connection.execute("SELECT bytes FROM ledger").fetchone()["bytes"]
-        if used + size > max_bytes:
-            raise AgentError("E3101", used=used, limit=max_bytes)
-        columns = ", ".join(meta)
-        marks = ", ".join("?" for _ in meta)
-        seq = connection.execute(
-            f"INSERT INTO record ({columns}) VALUES ({marks})",  # noqa: S608 -- names from `put` alone
-            tuple(meta.values()),
-        ).lastrowid
-        connection.executemany(
-            "INSERT INTO body (record, kind, sealed) VALUES (?, ?, ?)",
-            [(seq, kind, sealed) for kind, sealed in bodies.items()],
-        )
-        ledger.accept(connection, str(meta["state"]), size)
-
-
-def _stands(connection: sqlite3.Connection, record: str, content: str) -> bool:
-    row = connection.execute("SELECT content_sm3 FROM record WHERE id = ?", (record,)).fetchone()
-    return row is not None and row["content_sm3"] == content
-
-
 def _write(connection: sqlite3.Connection, sql: str, values: tuple[object, ...]) -> None:
     with transaction(connection, durable=False):
         connection.execute(sql, values)
-
-
-def _content_sm3(bodies: Mapping[str, bytes]) -> str:
-    running = sm.new_sm3()
-    for kind in sorted(bodies):
-        running.update(f"{kind}:{len(bodies[kind])}:".encode())
-        running.update(bodies[kind])
-    return running.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from agent.catalogue import AgentError
@@ -15,30 +15,116 @@ from agent.outbox.sealing import Key, KeyEncryptionKey
 from agent.records import FACTS_SCHEMA, PictureKind, Supplement, Verification, supplemented
 
 
+@dataclass(frozen=True)
+class SealKeys:
+    """The key-encryption key, and the one that is to follow it (`NAME.next`), if any."""
+
+    current: KeyEncryptionKey
+    following: KeyEncryptionKey | None = None
+
+    @classmethod
+    def derived(cls, seal_key: bytes, seal_next: bytes | None = None) -> SealKeys:
+        """Return the keys of the configured sealing key or keys."""
+        following = None if seal_next is None else KeyEncryptionKey.derived(seal_next)
+        return cls(KeyEncryptionKey.derived(seal_key), following)
+
+    @property
+    def newest(self) -> KeyEncryptionKey:
+        """Return the key under which epoch keys are wrapped from now on."""
+        return self.following or self.current
+
+    def of(self, kek_id: str) -> KeyEncryptionKey | None:
+        """Return the key of that id, None when we have neither."""
+        return next((kek for kek in (self.newest, self.current) if kek.id == kek_id), None)
+
+
 class Vault:
     """The epoch keys, unwrapped once at the start, and what is sealed below them."""
 
-    def __init__(self, epochs: Mapping[int, Key], current: Key) -> None:
-        self._epochs = dict(epochs)
-        self._current = current
+    def __init__(self, keys: SealKeys) -> None:
+        self._keys = keys
+        self._epochs: dict[int, Key] = {}
+        self._lost: dict[int, str] = {}
 
     @classmethod
-    def opened(cls, connection: sqlite3.Connection, kek: KeyEncryptionKey, now: datetime) -> Vault:
-        """Unwrap every epoch key, making the first one. AgentError E7301 when they belong to another key."""
-        rows = connection.execute("SELECT id, kek_id, wrapped FROM epoch_key ORDER BY id").fetchall()
-        if not rows:
-            key = Key(sealing.new_secret(), 1)
+    def opened(cls, connection: sqlite3.Connection, keys: SealKeys, now: datetime) -> Vault:
+        """Unwrap the epoch keys, wrap them under the newest key, and make the first one.
+
+        An epoch key under a key that is not there is lost for now: its records say so one by one (E7303),
+        and come back when the key does. New records are sealed under a new epoch key.
+        """
+        vault = cls(keys)
+        with transaction(connection, durable=True):
+            for row in connection.execute("SELECT id, kek_id, wrapped FROM epoch_key ORDER BY id").fetchall():
+                vault._unwrap(connection, row)
+            if not vault._epochs:
+                vault._add_epoch(connection, now)
+        return vault
+
+    def _unwrap(self, connection: sqlite3.Connection, row: sqlite3.Row) -> None:
+        kek = self._keys.of(row["kek_id"])
+        try:
+            if kek is None:
+                raise AgentError("E7301", expected=row["kek_id"], received=self._keys.newest.id)
+            key = kek.unwrap(row["id"], row["wrapped"])
+        except AgentError:
+            self._lost[row["id"]] = row["kek_id"]
+            return
+        self._epochs[row["id"]] = key
+        if kek.id != self._keys.newest.id:
+            self._wrap(connection, key)
+
+    def _wrap(self, connection: sqlite3.Connection, key: Key) -> None:
+        kek = self._keys.newest
+        connection.execute(
+            "UPDATE epoch_key SET kek_id = ?, wrapped = ? WHERE id = ?",
+            (kek.id, kek.wrap(key.epoch, key.secret), key.epoch),
+        )
+
+    def _add_epoch(self, connection: sqlite3.Connection, now: datetime) -> None:
+        key = Key(sealing.new_secret(), max([0, *self._epochs, *self._lost]) + 1)
+        kek = self._keys.newest
+        connection.execute(
+            "INSERT INTO epoch_key VALUES (?, ?, ?, ?)",
+            (key.epoch, kek.id, kek.wrap(key.epoch, key.secret), millis(now)),
+        )
+        self._epochs[key.epoch] = key
+
+    def rotate(self, connection: sqlite3.Connection, now: datetime) -> int:
+        """Seal new records under a new epoch key from now on. Return its id."""
+        with transaction(connection, durable=True):
+            self._add_epoch(connection, now)
+        return self._current.epoch
+
+    def rewrap(self, connection: sqlite3.Connection, seal_key: bytes) -> None:
+        """Put every epoch key under another key-encryption key: one small transaction, no body is touched."""
+        before = self._keys
+        self._keys = SealKeys(before.current, KeyEncryptionKey.derived(seal_key))
+        try:
             with transaction(connection, durable=True):
-                connection.execute(
-                    "INSERT INTO epoch_key VALUES (?, ?, ?, ?)",
-                    (key.epoch, kek.id, kek.wrap(key.epoch, key.secret), millis(now)),
-                )
-            return cls({key.epoch: key}, key)
-        for row in rows:
-            if row["kek_id"] != kek.id:
-                raise AgentError("E7301", expected=row["kek_id"], received=kek.id)
-        epochs = {row["id"]: kek.unwrap(row["id"], row["wrapped"]) for row in rows}
-        return cls(epochs, epochs[max(epochs)])
+                for key in self._epochs.values():
+                    self._wrap(connection, key)
+        except BaseException:
+            self._keys = before
+            raise
+
+    @property
+    def _current(self) -> Key:
+        return self._epochs[max(self._epochs)]
+
+    @property
+    def kek_id(self) -> str:
+        """Return the id of the key-encryption key in force; it can be shown."""
+        return self._keys.newest.id
+
+    @property
+    def lost(self) -> dict[int, str]:
+        """Return the epoch keys that cannot be unwrapped: epoch id -> id of the key they are under."""
+        return dict(self._lost)
+
+    def readable(self, wrapped: bytes | None) -> bool:
+        """Return whether the epoch key that a record's key is under is there."""
+        return wrapped is not None and sealing.epoch_of(wrapped) in self._epochs
 
     # --- keys ---------------------------------------------------------------------------------------
 
@@ -93,6 +179,18 @@ class Vault:
         except (ValueError, KeyError, TypeError) as error:
             raise AgentError("E3111", record=row["id"]) from error
         return supplemented(verification, self.supplements(connection, row))
+
+    def whole(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Verification:
+        """Return the facts of a record all of whose rows are there. AgentError E3121 when some are not.
+
+        A row that is missing altogether has no tag that could fail: the sum of the sizes tells.
+        """
+        there = connection.execute(
+            "SELECT coalesce(sum(length(sealed)), 0) FROM body WHERE record = ?", (row["seq"],)
+        ).fetchone()[0]
+        if there != row["size"]:
+            raise AgentError("E3121", record=row["id"], expected=row["size"], received=there)
+        return self.verification(connection, row)
 
     def supplements(self, connection: sqlite3.Connection, row: sqlite3.Row) -> list[Supplement]:
         """Return a record's supplements in the order in which they came."""

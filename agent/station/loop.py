@@ -81,6 +81,7 @@ class Station:
         self._faults = 0
         self._told: str | None = None
         self._cut_off = False
+        self._full = False
         self._heartbeat: Heartbeat | None = None
 
     def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
@@ -151,6 +152,8 @@ class Station:
 
     def _serve(self, reader: SdtReader) -> None:
         presented_at = self._parts.clock.monotonic()
+        if not self._room():
+            return
         try:
             reader.select()
             card = self._with_newest_address(reader, reader.read())
@@ -167,6 +170,20 @@ class Station:
             self._parts.outbox.clear_interrupted()
             self._cut_off = False
             self._handle(flow.CardRead(uuid.uuid4().hex, card, presented_at))
+
+    def _room(self) -> bool:
+        """Return whether a record would be kept; if not, say so before a woman is asked to look up."""
+        try:
+            self._parts.outbox.accepting()
+        except CodedError as error:
+            if not self._full:
+                logs.say_error(log, error)
+                self._parts.board.event(error.code, **error.facts)
+            self._full = True
+            self._handle(flow.CardUnreadable(error.code))
+            return False
+        self._full = False
+        return True
 
     def _with_newest_address(self, reader: SdtReader, card: CardRecord) -> CardRecord:
         """Add the address appended to the chip, where the site sends that one; its absence costs no card."""

@@ -1,0 +1,64 @@
+"""`doctor`: what is wrong, who can mend it, and the next command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.catalogue import entry
+from agent.cli.inspect import WHO
+from agent.cli.options import Settings, Verb, json_option, pass_settings
+from agent.cli.screen import print_json
+from agent.control.ask import ask
+from agent.ops.doctor import Result, examine
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    group.add_command(doctor)
+
+
+@click.command(cls=Verb)
+@json_option
+@pass_settings
+def doctor(settings: Settings, as_json: bool) -> None:
+    """体检：问题、由谁处理、下一步 / what is wrong, whose job it is, what to do; exit 1 on an error."""
+    config = settings.config()
+    results = examine(Path(config.state_dir), lambda verb: ask(config, verb))
+    if as_json:
+        print_json([_as_json(result, settings.language) for result in results])
+    else:
+        for result in results:
+            _print(result, settings.language)
+    if any(result.code is not None and entry(result.code).severity == "error" for result in results):
+        raise SystemExit(1)
+
+
+def _as_json(result: Result, lang: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"check": result.check, "ok": result.code is None and not result.follows}
+    found |= {"code": result.code, "facts": dict(result.facts), "follows": result.follows}
+    if result.code is not None:
+        said = entry(result.code)
+        found |= {"severity": said.severity, "who": said.who}
+        found |= {"title": said.title(lang, result.facts), "do": said.steps(lang, result.facts)}
+    return found
+
+
+def _print(result: Result, lang: str) -> None:
+    zh = lang == "zh"
+    if result.follows:
+        click.echo(
+            f"?  {result.check:<11} " + ("未检查：前面的问题先解决" if zh else "not checked: see above")
+        )
+    elif result.code is None:
+        facts = "  ".join(f"{name}={value}" for name, value in result.facts.items())
+        click.echo(f"✓  {result.check:<11} {facts}".rstrip())
+    else:
+        said = entry(result.code)
+        mark = "✗" if said.severity == "error" else "!"
+        who = WHO[said.who][0 if zh else 1]
+        click.echo(f"{mark}  {result.check:<11} {said.title(lang, result.facts)} [{result.code}] ({who})")
+        for number, step in enumerate(said.steps(lang, result.facts), start=1):
+            click.echo(f"      {number}. {step}")

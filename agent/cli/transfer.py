@@ -1,0 +1,244 @@
+"""`outbox export|import` and `keys ...`: what leaves the machine leaves it under a passphrase."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent import keys as own_keys
+from agent import passphrase
+from agent.catalogue import AgentError
+from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
+from agent.cli.records import outbox, report
+from agent.config import Config
+from agent.control.ask import as_owner_of, ask
+
+EXPORT, BACKUP = "export", "keys"
+SALT_BYTES = 16
+#: Ids of one request.
+IDS = 5000
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="从文件读口令（第一行） / the passphrase is this file's first line",
+)
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    group.add_command(keys)
+
+
+def _passphrase(settings: Settings, file: Path | None, *, new: bool) -> str:
+    if file is not None:
+        secret = file.read_text("utf-8").split("\n")[0].rstrip("\r")
+    else:
+        zh = settings.language == "zh"
+        secret = click.prompt(
+            "口令" if zh else "passphrase",
+            hide_input=True,
+            err=True,
+            confirmation_prompt=("再输入一次" if zh else "once more") if new else False,
+        )
+    if new:
+        passphrase.check(secret)
+    return secret
+
+
+# --- records ----------------------------------------------------------------------------------------
+
+
+@outbox.command("export")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--id", "ids", multiple=True, help="只导出这些记录 / only these records")
+@click.option("--move", is_flag=True, help="导出后本机不再上传 / give them up here: another machine goes on")
+@passphrase_option
+@json_option
+@pass_settings
+def export(
+    settings: Settings,
+    out: Path,
+    ids: tuple[str, ...],
+    move: bool,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """加密导出记录（更换主机用） / export records under a passphrase; to replace a kiosk PC: --move."""
+    config = settings.config()
+    records = list(ids) or ask(config, "outbox.exportable")
+    secret = _passphrase(settings, passphrase_file, new=True)
+    salt = os.urandom(SALT_BYTES)
+    key = passphrase.derived(secret, salt)
+    writer = passphrase.Writer(out, EXPORT, key, salt)
+    try:
+        _write_pieces(config, writer, key, salt, records)
+    except BaseException:
+        writer.abandon()
+        raise
+    # Only what is on the disk counts as exported.
+    left: list[str] = []
+    for start in range(0, len(records), IDS):
+        done = ask(
+            config, "outbox.exported", {"ids": records[start : start + IDS], "file": out.name, "move": move}
+        )
+        left += done["left"]
+    result = {"exported": len(records), "file": str(out), "left": left}
+    text = (f"已导出 {len(records)} 条到 {out}", f"{len(records)} exported to {out}")
+    report(settings, result, *text, as_json=as_json)
+
+
+def _write_pieces(
+    config: Config, writer: passphrase.Writer, key: bytes, salt: bytes, records: list[str]
+) -> None:
+    for number, record in enumerate(records):
+        args = {"id": record, "key": key.hex(), "label": passphrase.label(EXPORT, salt, number)}
+        writer.add_sealed(base64.b64decode(ask(config, "outbox.export", args)["piece"]))
+    writer.close()
+
+
+@outbox.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@passphrase_option
+@json_option
+@pass_settings
+def import_(settings: Settings, file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """导入另一台主机导出的记录 / take in what another machine exported; doing it twice changes nothing."""
+    config = settings.config()
+    reader = passphrase.Reader(file, EXPORT)
+    key = passphrase.derived(_passphrase(settings, passphrase_file, new=False), reader.salt)
+    # The whole file first: half an import of a damaged file would be hard to tell from a whole one.
+    count = reader.verify(key)
+    result: dict[str, Any] = {"records": count, "imported": 0, "there_already": 0, "unreadable": []}
+    for number, piece in enumerate(reader.sealed()):
+        if number == count:
+            break
+        args = {
+            "key": key.hex(),
+            "label": passphrase.label(EXPORT, reader.salt, number),
+            "piece": base64.b64encode(piece).decode("ascii"),
+        }
+        try:
+            result["imported" if ask(config, "outbox.import", args)["new"] else "there_already"] += 1
+        except AgentError as error:
+            if error.code != "E3125":
+                raise
+            result["unreadable"].append(error.facts["record"])
+    unreadable = len(result["unreadable"])
+    text = (
+        f"共 {count} 条：导入 {result['imported']}，已有 {result['there_already']}，原已损坏 {unreadable}",
+        f"{count} records: {result['imported']} imported, {result['there_already']} there already, "
+        f"{unreadable} unreadable before",
+    )
+    report(settings, result, *text, as_json=as_json)
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+@click.group(cls=VerbGroup)
+def keys() -> None:
+    """密钥 / the agent's own keys."""
+
+
+@keys.command()
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=None, help="目录 / directory"
+)
+@click.option(
+    "--from",
+    "backup",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="从备份恢复 / restore a backup",
+)
+@passphrase_option
+@json_option
+@pass_settings
+def init(
+    settings: Settings, out: Path | None, backup: Path | None, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """生成三把密钥，或从备份恢复 / make the three keys, or restore them; never over existing ones."""
+    content = {name: os.urandom(own_keys.KEY_BYTES).hex() for name in own_keys.NAMES}
+    if backup is not None:
+        reader = passphrase.Reader(backup, BACKUP)
+        key = passphrase.derived(_passphrase(settings, passphrase_file, new=False), reader.salt)
+        reader.verify(key)
+        content = json.loads(next(reader.pieces(key)))
+    paths = {
+        name: own_keys.own_key(settings.config(), name) if out is None else out / f"{name}_key"
+        for name in own_keys.NAMES
+    }
+    there = [path for path in paths.values() if path.exists()]
+    if there:
+        raise AgentError("E7305", path=there[0])
+    with contextlib.nullcontext() if out else as_owner_of(Path(settings.config().state_dir)):
+        for name, path in paths.items():
+            own_keys.write_key(path, content[name].encode())
+    result = {"files": {name: str(path) for name, path in paths.items()}}
+    folder = paths["seal"].parent
+    report(
+        settings,
+        result,
+        f"密钥已写入 {folder}；请随即执行 kiosk-agent keys backup",
+        f"keys written to {folder}; now run kiosk-agent keys backup",
+        as_json=as_json,
+    )
+
+
+@keys.command()
+@click.option("--kek", is_flag=True, help="更换主密钥 / replace the key-encryption key")
+@json_option
+@pass_settings
+def rotate(settings: Settings, kek: bool, as_json: bool) -> None:
+    """更换密钥 / new records under a new epoch key; --kek: wrap all epoch keys under a new main key."""
+    result = ask(settings.config(), "keys.replace" if kek else "keys.rotate")
+    if kek:
+        report(
+            settings,
+            result,
+            f"主密钥已更换（{result['kek']}）；旧备份已失效，请重新备份",
+            f"main key replaced ({result['kek']}); the old backup is void, make a new one",
+            as_json=as_json,
+        )
+    else:
+        report(
+            settings,
+            result,
+            f"新密钥编号 {result['epoch']}",
+            f"new epoch key {result['epoch']}",
+            as_json=as_json,
+        )
+
+
+@keys.command("backup")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@passphrase_option
+@json_option
+@pass_settings
+def backup_(settings: Settings, out: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """用口令加密备份密钥 / back the keys up under a passphrase; keep file and passphrase apart."""
+    config = settings.config()
+    secret = _passphrase(settings, passphrase_file, new=True)
+    salt = os.urandom(SALT_BYTES)
+    key = passphrase.derived(secret, salt)
+    answer = ask(config, "keys.backup", {"key": key.hex(), "label": passphrase.label(BACKUP, salt, 0)})
+    writer = passphrase.Writer(out, BACKUP, key, salt)
+    try:
+        writer.add_sealed(base64.b64decode(answer["piece"]))
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    # Read back from the disk before anybody believes in it.
+    reader = passphrase.Reader(out, BACKUP)
+    reader.verify(passphrase.derived(secret, reader.salt))
+    result = ask(config, "keys.backed_up", {"kek": answer["kek"]})
+    report(settings, result, f"备份已写入 {out}", f"backup written to {out}", as_json=as_json)

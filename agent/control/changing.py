@@ -1,0 +1,73 @@
+"""`outbox retry|amend|discard|purge|adopt`: every change under the name of the person who asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from agent.catalogue import AgentError
+from agent.control.powers import Powers
+from agent.control.protocol import Caller, Handler
+from agent.outbox import this_machine
+from agent.records import PictureKind, Verification
+from agent.verify import reasons_to_hold
+
+MAX_REASON = 200
+
+
+def verbs(powers: Powers) -> dict[str, Handler]:
+    """Return the verbs of this file."""
+    return {
+        "outbox.retry": lambda args, caller: _retry(powers, str(args["id"]), caller),
+        "outbox.amend": lambda args, caller: _amend(powers, str(args["id"]), dict(args["changes"]), caller),
+        "outbox.discard": lambda args, caller: _discard(powers, str(args["id"]), str(args["why"]), caller),
+        "outbox.purge": lambda _args, caller: _purge(powers, caller),
+        "outbox.adopt": lambda _args, caller: _adopt(powers, caller),
+    }
+
+
+def _retry(powers: Powers, record: str, caller: Caller) -> dict[str, Any]:
+    state = powers.own.outbox.administration.retry(record)
+    powers.own.audit.append("record.retried", who=caller.name, target=record, durable=True)
+    powers.record_ready()
+    return {"id": record, "state": state}
+
+
+def _amend(powers: Powers, record: str, changes: Mapping[str, str], caller: Caller) -> dict[str, Any]:
+    def holds(corrected: Verification, pictures: set[PictureKind]) -> Mapping[Any, str]:
+        return reasons_to_hold(corrected, pictures, powers.current().platform.conventions.substitutes)
+
+    own, values = powers.own, {name: str(value) for name, value in changes.items()}
+    new, state = own.outbox.administration.amend(record, values, caller.name, holds)
+    # Which fields, never their values: the trail names nobody.
+    fields = ",".join(sorted(values))
+    own.audit.append("record.superseded", who=caller.name, target=record, by=new, durable=True)
+    own.audit.append("record.amended", who=caller.name, target=new, fields=fields, durable=True)
+    powers.record_ready()
+    powers.record_changed()
+    return {"id": new, "state": state, "supersedes": record}
+
+
+def _discard(powers: Powers, record: str, why: str, caller: Caller) -> dict[str, Any]:
+    reason = " ".join(why.split())[:MAX_REASON]
+    if not reason:
+        raise AgentError("E3126")
+    powers.own.outbox.administration.discard(record, caller.name, reason)
+    powers.own.audit.append("record.discarded", who=caller.name, target=record, reason=reason, durable=True)
+    return {"id": record, "state": "discarded"}
+
+
+def _purge(powers: Powers, caller: Caller) -> dict[str, Any]:
+    """Erase the personal data of whatever is finished, without waiting for the grace time."""
+    erased = powers.own.outbox.upkeep.erase(timedelta())
+    powers.own.audit.append(
+        "outbox.purged", who=caller.name, target="outbox", records=str(erased), durable=True
+    )
+    return {"erased": erased}
+
+
+def _adopt(powers: Powers, caller: Caller) -> dict[str, Any]:
+    powers.own.outbox.administration.adopt(this_machine())
+    powers.own.audit.append("outbox.adopted", who=caller.name, target="machine", durable=True)
+    return {"adopted": True}

@@ -1,0 +1,28 @@
+"""What the verbs of the control socket work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.board import Board
+from agent.config.schema import Config
+from agent.ownership import Ownership
+from agent.supervisor import LoopState
+
+
+@dataclass(frozen=True)
+class Powers:
+    """What the verbs may see and do. Without a daemon there is no board and no loop."""
+
+    own: Ownership
+    board: Board | None = None
+    loops: Callable[[], Sequence[LoopState]] = tuple
+    record_ready: Callable[[], None] = lambda: None
+    record_changed: Callable[[], None] = lambda: None
+    config: Callable[[], Config] | None = None
+    reload: Callable[[], None] | None = None
+
+    def current(self) -> Config:
+        """Return the configuration in force."""
+        return self.own.config if self.config is None else self.config()

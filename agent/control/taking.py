@@ -1,0 +1,83 @@
+"""`outbox export|import`: how a kiosk PC is replaced. No plain record leaves the process that owns it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from agent.catalogue import AgentError
+from agent.control.powers import Powers
+from agent.control.protocol import Caller, Handler
+from agent.outbox import sealing
+
+#: Records of a request that names many; 64 bytes each.
+MAX_IDS = 5000
+MOVED = "moved to another machine"
+
+
+def verbs(powers: Powers) -> dict[str, Handler]:
+    """Return the verbs of this file."""
+    return {
+        "outbox.exportable": lambda _args, _caller: powers.own.outbox.administration.exportable(),
+        "outbox.export": lambda args, _caller: _export(powers, args),
+        "outbox.exported": lambda args, caller: _exported(powers, args, caller),
+        "outbox.import": lambda args, caller: _import(powers, args, caller),
+    }
+
+
+def _export(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one record sealed under the export's key and label."""
+    entry = powers.own.outbox.administration.export_entry(str(args["id"]))
+    sealed = sealing.seal(_key(args), entry, str(args["label"]))
+    return {"piece": base64.b64encode(sealed).decode("ascii")}
+
+
+def _exported(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """Note that the export is on its disk; `move`: it goes on elsewhere, so it is given up here."""
+    own = powers.own
+    records = [str(record) for record in list(args["ids"])[:MAX_IDS]]
+    own.outbox.administration.note_exported(records)
+    own.audit.append(
+        "outbox.exported",
+        who=caller.name,
+        target=str(args["file"])[:200],
+        records=str(len(records)),
+        durable=True,
+    )
+    left = []
+    for record in records if args.get("move") else ():
+        try:
+            own.outbox.administration.discard(record, caller.name, MOVED)
+            own.audit.append("record.discarded", who=caller.name, target=record, reason=MOVED)
+        except AgentError as error:
+            # Delivered meanwhile, or finished long ago: nothing to give up. Being sent: said.
+            if error.code == "E3115":
+                left.append(record)
+    return {"exported": len(records), "left": left}
+
+
+def _import(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    own = powers.own
+    try:
+        piece = base64.b64decode(str(args["piece"]), validate=True)
+    except binascii.Error:
+        raise AgentError("E3124") from None
+    entry = sealing.unseal(_key(args), piece, str(args["label"]))
+    record, new = own.outbox.administration.import_entry(entry, own.pseudonyms.full)
+    if new:
+        own.audit.append("record.imported", who=caller.name, target=record)
+        powers.record_ready()
+        powers.record_changed()
+    return {"id": record, "new": new}
+
+
+def _key(args: Mapping[str, Any]) -> sealing.Key:
+    try:
+        secret = bytes.fromhex(str(args["key"]))
+    except ValueError:
+        raise AgentError("E8201") from None
+    if len(secret) != sealing.KEY_BYTES:
+        raise AgentError("E8201")
+    return sealing.Key(secret, 0)

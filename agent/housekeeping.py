@@ -1,0 +1,90 @@
+"""The loop that nobody notices: time, retention, room, rot.
+
+Erases what is over, gives its pages back while the desk is idle, reads slowly through what waits, keeps the
+ballast standing, and says when room runs out - once at each step, on the board all the time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from agent import logs
+from agent.board import Board
+from agent.catalogue import AgentError
+from agent.config.schema import Config
+from agent.heartbeat import Heartbeat
+from agent.ownership import Ownership
+
+log = logs.get(__name__)
+
+ROUND_S = 10.0
+#: Nobody has laid a card down and nothing was sent for this long.
+IDLE_S = 5.0
+#: Steps of vacuum a round: together well below a second.
+VACUUM_STEPS = 10
+#: 20 GiB of waiting records are read within four hours.
+SCRUB_BYTES = 16 * 2**20
+
+
+class Housekeeping:
+    """One thread; nothing waits for it."""
+
+    def __init__(self, config: Callable[[], Config], own: Ownership, board: Board) -> None:
+        self._config = config
+        self._own = own
+        self._board = board
+        self._told: str | None = None
+
+    def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Keep house until `stop` is set."""
+        while not stop.is_set():
+            heartbeat.beat()
+            with heartbeat.silence(ROUND_S):
+                try:
+                    self.round()
+                except AgentError as error:
+                    # A full or failing disk: said, and tried again; the records themselves are not touched.
+                    logs.say_error(log, error)
+                stop.wait(ROUND_S)
+
+    def round(self) -> None:
+        """Do everything that is due, once."""
+        own, config = self._own, self._config()
+        own.ballast.restore()
+        own.store_time()
+        upkeep = own.outbox.upkeep
+        upkeep.erase(timedelta(hours=config.outbox.keep_delivered_h))
+        upkeep.expire(timedelta(days=config.audit.keep_days))
+        upkeep.forget_backups()
+        if own.outbox.idle_s() >= IDLE_S:
+            self._while_idle()
+        for record in upkeep.scrub(SCRUB_BYTES):
+            self._board.event("E3113", record=record, cause="scrub")
+        self._tell_room()
+
+    def _while_idle(self) -> None:
+        upkeep = self._own.outbox.upkeep
+        for _ in range(VACUUM_STEPS):
+            if not upkeep.give_back():
+                break
+        upkeep.checkpoint()
+
+    def _tell_room(self) -> None:
+        room = self._own.outbox.room()
+        lost = self._own.outbox.administration.lost_keys
+        code = room.code or ("E7301" if lost else "E3122" if self._own.outbox.copied else None)
+        self._board.post(
+            "outbox",
+            state="ok" if code is None else "attention",
+            code=code,
+            used=room.used,
+            limit=room.limit,
+            free=room.free,
+        )
+        if code is not None and code != self._told and code == room.code:
+            share = round(100 * room.used / room.limit)
+            logs.say(log, code, share=share, used=room.used, limit=room.limit, free=room.free)
+            self._board.event(code, share=share, free=room.free)
+        self._told = code

@@ -1,0 +1,1 @@
+"""For hospital IT: what is wrong, whose job it is, and the next command."""

@@ -1,0 +1,149 @@
+"""What people do with the outbox: look, find, send again, correct, give up, take along."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agent.clock import Clock
+from agent.outbox import admin, corrections, rows, scrub, startup, transfer
+from agent.outbox.owner import Owner
+from agent.outbox.rows import AttemptRow, Found, ReceiptRow, RecordRow, find
+from agent.outbox.scrub import Checked
+from agent.outbox.vault import Vault
+
+if TYPE_CHECKING:
+    from agent.outbox.identity import Machine
+
+
+class Administration:
+    """Safe from any thread. Whoever calls audits; a record that is being sent is refused with E3115."""
+
+    def __init__(self, owner: Owner, vault: Vault, clock: Clock) -> None:
+        self._owner = owner
+        self._vault = vault
+        self._clock = clock
+
+    # --- looking ------------------------------------------------------------------------------------
+
+    def row(self, record: str) -> RecordRow:
+        """Return one record as lists show it."""
+        return self._owner.run(lambda c: rows.record_row(find(c, record)))
+
+    def list_records(self, state: str | None, limit: int) -> list[RecordRow]:
+        """Return the newest records."""
+        return self._owner.run(partial(rows.list_records, state=state, limit=limit))
+
+    def attempts(self, record: str) -> list[AttemptRow]:
+        """Return every attempt to send a record."""
+        return self._owner.run(partial(rows.attempts, record=record))
+
+    def receipts(self, limit: int) -> list[ReceiptRow]:
+        """Return the newest receipts."""
+        return self._owner.run(partial(rows.receipts, limit=limit))
+
+    def find(self, person: str) -> list[Found]:
+        """Return what there is of one person, by the keyed pseudonym, and what the platform said."""
+        return self._owner.run(partial(rows.find_person, person=person))
+
+    def check(self, after: int = 0) -> Iterator[Checked]:
+        """Read everything that waits behind the number `after`, record by record; nothing is changed."""
+        while True:
+            checked = self._owner.run(partial(scrub.next_record, vault=self._vault, after=after))
+            if checked is None:
+                return
+            after = checked.seq
+            yield checked
+
+    def check_tables(self) -> str | None:
+        """Check the small tables. Return what is wrong, None when nothing is."""
+        return self._owner.run(scrub.quick_check)
+
+    # --- changing -----------------------------------------------------------------------------------
+
+    def retry(self, record: str) -> str:
+        """Send a parked record again, or a quarantined one that can be read now. Return its state."""
+        return self._owner.run(partial(admin.retry, vault=self._vault, record=record))
+
+    def set_aside(self, record: str, code: str) -> None:
+        """Quarantine a record that proved unreadable."""
+        self._owner.run(partial(admin.quarantine, record=record, code=code))
+
+    def amend(
+        self, record: str, changes: Mapping[str, str], who: str, holds: Callable[..., Mapping[Any, str]]
+    ) -> tuple[str, str]:
+        """Let a corrected record take a refused one's place. Return its id and state.
+
+        `holds` says what the corrected record lacks, as at the desk. AgentError E3123 for a field that
+        nobody may correct by hand, E3114 for a record that is neither parked nor held.
+        """
+        return self._owner.run(
+            partial(
+                corrections.amend,
+                vault=self._vault,
+                record=record,
+                changes=changes,
+                who=who,
+                holds=holds,
+                new_id=uuid.uuid4().hex,
+                now=self._clock.now(),
+            )
+        )
+
+    def discard(self, record: str, who: str, why: str) -> None:
+        """Give a record up. AgentError E3120 for a failed verification without a sealed export."""
+        self._owner.run(
+            partial(admin.discard, vault=self._vault, record=record, who=who, why=why, now=self._clock.now())
+        )
+
+    # --- taking along -------------------------------------------------------------------------------
+
+    def exportable(self) -> list[str]:
+        """Return the ids of whatever is not erased, and of the receipts, oldest first."""
+        found = self._owner.run(
+            lambda c: c.execute("SELECT id FROM record WHERE state <> 'sending' ORDER BY seq").fetchall()
+        )
+        return [row["id"] for row in found]
+
+    def export_entry(self, record: str) -> bytes:
+        """Return one record, or what is left of it, in plain: whoever calls seals it at once."""
+        return self._owner.run(partial(transfer.packed, vault=self._vault, record=record))
+
+    def note_exported(self, records: Sequence[str]) -> None:
+        """Note that a sealed export, durably written, holds these records."""
+        self._owner.run(partial(admin.note_exported, records=records, now=self._clock.now()))
+
+    def import_entry(self, entry: bytes, pseudonym: Callable[[str], str]) -> tuple[str, bool]:
+        """Take one record in. Return its id, and False when it was there already."""
+        return self._owner.run(
+            partial(
+                transfer.unpack, vault=self._vault, entry=entry, pseudonym=pseudonym, now=self._clock.now()
+            )
+        )
+
+    # --- keys and machine ---------------------------------------------------------------------------
+
+    def rotate(self) -> int:
+        """Seal new records under a new epoch key. Return its id."""
+        return self._owner.run(partial(self._vault.rotate, now=self._clock.now()))
+
+    def rewrap(self, seal_key: bytes) -> str:
+        """Put every epoch key under another key-encryption key. Return its id."""
+        self._owner.run(partial(self._vault.rewrap, seal_key=seal_key))
+        return self._vault.kek_id
+
+    @property
+    def kek_id(self) -> str:
+        """Return the id of the key-encryption key in force."""
+        return self._vault.kek_id
+
+    @property
+    def lost_keys(self) -> dict[int, str]:
+        """Return the epoch keys that cannot be unwrapped: epoch id -> id of the key they are under."""
+        return self._vault.lost
+
+    def adopt(self, machine: Machine) -> None:
+        """Let the records belong to this machine, from the next start on."""
+        self._owner.run(partial(startup.adopt, machine=machine))

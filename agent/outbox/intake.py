@@ -1,0 +1,84 @@
+"""Taking a record in: sealed, counted, one synced commit."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from agent import sm
+from agent.catalogue import AgentError
+from agent.outbox import ledger, sealing
+from agent.outbox.owner import transaction
+from agent.outbox.vault import Vault, label
+
+#: What the meta row says at first, kept beside the facts as well: a lost meta row is made anew from it.
+_ORIGIN = ("id", "person", "verified_at", "created_at", "holds", "content_sm3")
+
+
+def sealed(
+    vault: Vault, meta: Mapping[str, Any], plain: Mapping[str, bytes]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Seal a record's bodies under a fresh key. Return the whole meta row, and the sealed rows by kind."""
+    key, wrapped = vault.new_record_key(meta["id"])
+    bodies = {kind: sealing.seal(key, body, label(meta["id"], kind)) for kind, body in plain.items()}
+    size = sum(len(body) for body in bodies.values())
+    return {**meta, "size": size, "wrapped_key": wrapped}, bodies
+
+
+def insert(
+    connection: sqlite3.Connection, meta: Mapping[str, Any], bodies: Mapping[str, bytes], max_bytes: int
+) -> None:
+    """Keep a record. AgentError E3109 the same id with other content, E3101 over the quota."""
+    with transaction(connection, durable=True):
+        insert_within(connection, meta, bodies, max_bytes)
+
+
+def insert_within(
+    connection: sqlite3.Connection,
+    meta: Mapping[str, Any],
+    bodies: Mapping[str, bytes],
+    max_bytes: int | None,
+) -> bool:
+    """Keep a record within the caller's transaction. Return False when it is there already."""
+    connection.execute("DELETE FROM opened WHERE id = ?", (meta["id"],))
+    there = connection.execute("SELECT content_sm3 FROM record WHERE id = ?", (meta["id"],)).fetchone()
+    if there is not None:
+        if there["content_sm3"] != meta["content_sm3"]:
+            raise AgentError("E3109", record=meta["id"])
+        return False
+    used = ledger.used(connection)
+    if max_bytes is not None and used + meta["size"] > max_bytes:
+        raise AgentError("E3101", used=used, limit=max_bytes)
+    columns, marks = ", ".join(meta), ", ".join("?" for _ in meta)
+    seq = connection.execute(
+        f"INSERT INTO record ({columns}) VALUES ({marks})",  # noqa: S608 -- names of our own callers
+        tuple(meta.values()),
+    ).lastrowid
+    origin = {name: meta[name] for name in _ORIGIN if name in meta}
+    origin["wrapped_key"] = meta["wrapped_key"].hex()
+    connection.executemany(
+        "INSERT INTO body (record, kind, sealed, origin) VALUES (?, ?, ?, ?)",
+        [
+            (seq, kind, body, json.dumps(origin, ensure_ascii=False) if kind == "facts" else None)
+            for kind, body in bodies.items()
+        ],
+    )
+    ledger.accept(connection, meta["state"], meta["size"])
+    return True
+
+
+def stands(connection: sqlite3.Connection, record: str, content: str) -> bool:
+    """Return whether the record is there with this content."""
+    row = connection.execute("SELECT content_sm3 FROM record WHERE id = ?", (record,)).fetchone()
+    return row is not None and row["content_sm3"] == content
+
+
+def content_sm3(bodies: Mapping[str, bytes]) -> str:
+    """Return the digest of a record's content, whatever order its parts come in."""
+    running = sm.new_sm3()
+    for kind in sorted(bodies):
+        running.update(f"{kind}:{len(bodies[kind])}:".encode())
+        running.update(bodies[kind])
+    return running.hexdigest()

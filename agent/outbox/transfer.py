@@ -1,0 +1,168 @@
+"""A record as it travels from one kiosk PC to its successor: everything of it, in one piece of bytes.
+
+    4 bytes, big-endian: length of the head | head: JSON | bodies, one behind the other
+
+The head carries the meta row, the receipt if there is one, and the length of each body. The piece itself
+is plain; it leaves the process only sealed under the export's key (agent.passphrase).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from agent.catalogue import AgentError
+from agent.outbox import intake, ledger
+from agent.outbox.claims import kept_conventions
+from agent.outbox.owner import transaction
+from agent.outbox.rows import find, millis
+from agent.outbox.vault import Vault
+
+VERSION = 1
+_LENGTH = struct.Struct(">I")
+_META = (
+    "id",
+    "state",
+    "verified_at",
+    "created_at",
+    "lane",
+    "attempts",
+    "unknown",
+    "last_code",
+    "last_detail",
+    "holds",
+    "content_sm3",
+    "finished_at",
+    "supersedes",
+    "superseded_by",
+    "closed_by",
+    "closed_why",
+)
+_RECEIPT = ("request_id", "sm3", "return_time", "code", "exception_code", "message", "signed", "at")
+
+
+def packed(connection: sqlite3.Connection, vault: Vault, record: str) -> bytes:
+    """Return one record in one piece; an unreadable one as its sealed rows, for whoever can open them."""
+    row = find(connection, record)
+    if row["state"] == "sending":
+        raise AgentError("E3115", record=record)
+    head: dict[str, Any] = {"version": VERSION, "meta": {name: row[name] for name in _META}}
+    receipt = connection.execute("SELECT * FROM receipt WHERE record = ?", (row["seq"],)).fetchone()
+    if receipt is not None:
+        # Without pictures nobody could compute the pseudonym anew on the other machine.
+        head["receipt"] = {name: receipt[name] for name in _RECEIPT} | {"person": receipt["person"]}
+    bodies: dict[str, bytes] = {}
+    if row["wrapped_key"] is not None:
+        head["conventions"] = kept_conventions(connection, row)
+        try:
+            vault.whole(connection, row)
+            bodies = {kind: vault.open(connection, row, kind) or b"" for kind in vault.kinds(connection, row)}
+        except AgentError as error:
+            head["unreadable"] = error.code
+            bodies = _sealed(connection, row)
+    head["bodies"] = {kind: len(body) for kind, body in bodies.items()}
+    text = json.dumps(head, ensure_ascii=False).encode()
+    return _LENGTH.pack(len(text)) + text + b"".join(bodies.values())
+
+
+def _sealed(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, bytes]:
+    found = connection.execute("SELECT kind, sealed FROM body WHERE record = ?", (row["seq"],))
+    return {"wrapped_key": row["wrapped_key"], **{body["kind"]: body["sealed"] for body in found}}
+
+
+def unpack(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    entry: bytes,
+    pseudonym: Callable[[str], str],
+    now: datetime,
+) -> tuple[str, bool]:
+    """Take one record in, under keys of this machine. Return its id, and False when it was there already.
+
+    AgentError E3124 for a piece that is none or of a later version, E3125 for one that went unreadable
+    already, E3109 for other content under an id that is there.
+    """
+    head, bodies = _parted(entry)
+    meta = {name: head["meta"].get(name) for name in _META}
+    if "unreadable" in head:
+        raise AgentError("E3125", record=meta["id"], cause=head["unreadable"])
+    with transaction(connection, durable=True):
+        if connection.execute("SELECT 1 FROM record WHERE id = ?", (meta["id"],)).fetchone():
+            return meta["id"], False
+        if bodies:
+            number = json.loads(bodies["facts"])["number"]
+            _insert_whole(connection, vault, meta, bodies, pseudonym(number))
+            _keep_conventions(connection, meta, head.get("conventions"), now)
+        else:
+            _insert_erased(connection, meta, head.get("receipt", {}).get("person", ""))
+        if "receipt" in head:
+            _insert_receipt(connection, meta["id"], head["receipt"])
+    return meta["id"], True
+
+
+def _parted(entry: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    try:
+        (length,) = _LENGTH.unpack_from(entry)
+        head = json.loads(entry[_LENGTH.size : _LENGTH.size + length])
+        if head["version"] != VERSION:
+            raise AgentError("E3124")
+        at = _LENGTH.size + length
+        bodies = {}
+        for kind, size in head["bodies"].items():
+            bodies[kind] = entry[at : at + size]
+            at += size
+        if at != len(entry) or not isinstance(head["meta"]["id"], str):
+            raise AgentError("E3124")
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+        raise AgentError("E3124") from None
+    return head, bodies
+
+
+def _insert_whole(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    meta: Mapping[str, Any],
+    bodies: Mapping[str, bytes],
+    person: str,
+) -> None:
+    whole, sealed = intake.sealed(vault, {**meta, "person": person}, bodies)
+    intake.insert_within(connection, whole, sealed, max_bytes=None)
+
+
+def _insert_erased(connection: sqlite3.Connection, meta: Mapping[str, Any], person: str) -> None:
+    values = {**meta, "person": person, "size": 0}
+    marks = ", ".join("?" for _ in values)
+    connection.execute(
+        f"INSERT INTO record ({', '.join(values)}) VALUES ({marks})",  # noqa: S608 -- names of _META
+        tuple(values.values()),
+    )
+    ledger.accept(connection, meta["state"], 0)
+
+
+def _keep_conventions(
+    connection: sqlite3.Connection, meta: Mapping[str, Any], conventions: str | None, now: datetime
+) -> None:
+    """Keep how the last attempt spoke, where its answer is still unknown."""
+    if conventions is None:
+        return
+    fingerprint = intake.content_sm3({"conventions": conventions.encode()})[:16]
+    connection.execute("INSERT OR IGNORE INTO conventions VALUES (?, ?)", (fingerprint, conventions))
+    connection.execute(
+        "INSERT INTO attempt (record, number, at, conventions, outcome) VALUES (?, ?, ?, ?, 'unknown')",
+        (find(connection, meta["id"])["seq"], meta["attempts"], millis(now), fingerprint),
+    )
+
+
+def _insert_receipt(connection: sqlite3.Connection, record: str, receipt: Mapping[str, Any]) -> None:
+    values = {name: receipt[name] for name in _RECEIPT}
+    row = find(connection, record)
+    values |= {"record": row["seq"], "person": row["person"]}
+    marks = ", ".join("?" for _ in values)
+    connection.execute(
+        f"INSERT INTO receipt ({', '.join(values)}) VALUES ({marks})",  # noqa: S608 -- the names above
+        tuple(values.values()),
+    )
