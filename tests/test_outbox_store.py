@@ -370,21 +370,13 @@ def test_a_lost_key_costs_its_records_one_by_one_and_they_come_back_with_it(tmp_
         assert outbox.verification(new).id == new
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    with open_outbox(tmp_path):
-        pass
-    connection = sqlite3.connect(tmp_path / "outbox.db")
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(AgentError, match="E3104"):
-        open_outbox(tmp_path)
-
-
-def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_kept_aside_and_the_desk_goes_on(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").write_bytes(b"garbage" * 5000)
-    with pytest.raises(AgentError, match="E3107"):
-        open_outbox(tmp_path)
-    assert (tmp_path / "outbox.db").read_bytes() == b"garbage" * 5000
+    with open_outbox(tmp_path) as outbox:
+        assert outbox.salvaged is not None
+        assert (outbox.salvaged.kept_in / "outbox.db").read_bytes() == b"garbage" * 5000
+        put(outbox, 1)
+        assert outbox.counts().ready == 1
 
 
 def test_a_ledger_that_does_not_balance_is_shown(tmp_path: Path) -> None:
@@ -410,7 +402,7 @@ def test_a_commit_that_failed_but_stands_is_success(tmp_path: Path, monkeypatch:
                 return _commits_then_fails(real, connection, durable)
             return real(connection, durable=durable)
 
-        monkeypatch.setattr("agent.outbox.store.transaction", fails_after_commit)
+        monkeypatch.setattr("agent.outbox.intake.transaction", fails_after_commit)
         outbox.put(verification(), PICTURES, person="p", holds={})
         assert failed
         assert outbox.counts().ready == 1

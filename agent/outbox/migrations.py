@@ -12,10 +12,12 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+from agent import sm
 from agent.catalogue import AgentError
 from agent.outbox.owner import transaction
 
 SCHEMA_VERSION = 2
+_VERSION, _DIGEST = "schema", "schema_sm3"
 
 
 def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> int:
@@ -24,27 +26,43 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> int:
     AgentError E3104 for a newer one, E3107 where only the header claims to be one.
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA_VERSION and _noted(connection) == SCHEMA_VERSION:
+    if version > SCHEMA_VERSION and _setting(connection, _VERSION) == str(SCHEMA_VERSION):
         raise AgentError("E3107", reason="header")
     if version > SCHEMA_VERSION:
         raise AgentError("E3104", received=version, expected=SCHEMA_VERSION)
     if version == 0:
         schema = resources.files("agent.outbox").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        with transaction(connection, durable=True):
+            for statement in _statements(schema):
+                connection.execute(statement)
+            _note(connection)
     elif version < SCHEMA_VERSION:
         _back_up(connection, path.with_name(f"{path.name}.before-{SCHEMA_VERSION}"))
         with transaction(connection, durable=True):
             for step in range(version + 1, SCHEMA_VERSION + 1):
                 STEPS[step](connection)
-            connection.execute("INSERT OR REPLACE INTO setting VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            _note(connection)
+    elif _setting(connection, _DIGEST) != _digest(connection):
+        raise AgentError("E3107", reason="schema")
     return version
 
 
-def _noted(connection: sqlite3.Connection) -> int | None:
-    """Return the version as it is written down beside the records."""
-    row = connection.execute("SELECT value FROM setting WHERE name = 'schema'").fetchone()
-    return None if row is None else int(row["value"])
+def _note(connection: sqlite3.Connection) -> None:
+    """Write down version and digest of the schema, away from the page that they are on."""
+    for name, value in ((_VERSION, str(SCHEMA_VERSION)), (_DIGEST, _digest(connection))):
+        connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _digest(connection: sqlite3.Connection) -> str:
+    """Return what tells a rotten bit in the schema's own text, which SQLite would take at its word."""
+    rows = connection.execute("SELECT name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY name")
+    return sm.sm3("\n".join(row[0] for row in rows).encode()).hex()
+
+
+def _setting(connection: sqlite3.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row["value"])
 
 
 def forget_backups(state_dir: Path, older_than_s: float, now_s: float) -> None:
@@ -99,8 +117,11 @@ def _to_2(connection: sqlite3.Connection) -> None:
     connection.execute("DROP INDEX record_due")
     connection.execute("DROP INDEX record_person")
     connection.execute("ALTER TABLE attempt RENAME TO attempt_1")
-    for statement in _statements("CREATE INDEX record_", "CREATE TABLE attempt "):
-        connection.execute(statement)
+    schema = resources.files("agent.outbox").joinpath("schema.sql").read_text("utf-8")
+    for statement in _statements(schema):
+        # A table is written down once.
+        if statement.startswith(("CREATE INDEX record_", "CREATE TABLE attempt ")):
+            connection.execute(statement)
     connection.execute(
         "INSERT INTO attempt SELECT record, number, at, request_id, conventions, sm3, length, ended_at, "
         "outcome, code FROM attempt_1"
@@ -108,12 +129,10 @@ def _to_2(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE attempt_1")
 
 
-def _statements(*beginnings: str) -> list[str]:
-    """Return the statements of schema.sql that begin so: a table is written down once."""
-    schema = resources.files("agent.outbox").joinpath("schema.sql").read_text("utf-8")
+def _statements(schema: str) -> list[str]:
+    """Return the statements of a schema, without their comments."""
     bare = "\n".join(line.partition("--")[0].rstrip() for line in schema.splitlines())
-    statements = [statement.strip() for statement in bare.split(";")]
-    return [statement for statement in statements if statement.startswith(beginnings)]
+    return [statement.strip() for statement in bare.split(";") if statement.strip()]
 
 
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _to_2}

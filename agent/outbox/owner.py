@@ -23,9 +23,10 @@ from agent.outbox.space import NOTHING_LEFT, free_bytes
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
+PAGE_BYTES = 16384
 #: Set at each open and read back: none of these but page_size and auto_vacuum is kept in the file.
 PRAGMAS: dict[str, tuple[str, object]] = {
-    "page_size": ("16384", 16384),
+    "page_size": (str(PAGE_BYTES), PAGE_BYTES),
     "auto_vacuum": ("INCREMENTAL", 2),
     "journal_mode": ("WAL", "wal"),
     "synchronous": ("FULL", 2),
@@ -102,7 +103,7 @@ class Owner:
     def _run(self, ready: Future[None]) -> None:
         try:
             connection: sqlite3.Connection | None = connect(self._path)
-        except (sqlite3.Error, AgentError) as error:
+        except Exception as error:  # noqa: BLE001 -- it belongs to the thread that waits for us
             ready.set_exception(self._told(error))
             return
         ready.set_result(None)
@@ -118,7 +119,7 @@ class Owner:
         try:
             connection = connection or connect(self._path)
             answer.set_result(work(connection))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             told = self._told(error)
             if isinstance(told, IoTrouble) and connection is not None:
                 # After a failed sync nothing that the connection believes can be trusted.
@@ -131,9 +132,10 @@ class Owner:
 
     def _told(self, error: Exception) -> Exception:
         """Return the error under its code; SQLite's text is kept as the reason, it never quotes values."""
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             return error
-        text = str(error)
+        # A rotten byte in the schema's text makes even SQLite's message undecodable.
+        text = str(error) if isinstance(error, sqlite3.Error) else "malformed text"
         if "malformed" in text or "not a database" in text:
             self._damaged.set()
             mark_damaged(self._path)
@@ -163,8 +165,11 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     try:
         for name, (wanted, expected) in PRAGMAS.items():
-            connection.execute(f"PRAGMA {name} = {wanted}")
-            found = connection.execute(f"PRAGMA {name}").fetchone()[0]
+            found = _pragma(connection, name)
+            if found != expected:
+                # Asked first: setting auto_vacuum writes the file, even to what it was.
+                connection.execute(f"PRAGMA {name} = {wanted}")
+                found = _pragma(connection, name)
             if found != expected:
                 raise AgentError("E3106", pragma=name, expected=expected, received=found)
         connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}")
@@ -172,6 +177,10 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ Value = int | float | str | bytes | None
 
 TABLE_LEAF, INDEX_LEAF, INDEX_INTERIOR = 0x0D, 0x0A, 0x02
 _CELLS_AT = {TABLE_LEAF: 8, INDEX_LEAF: 8, INDEX_INTERIOR: 12}
+_MAGIC = b"SQLite format 3\0"
 _FREE_PAGE = 2  # in the pointer map
 _WAL_HEADER, _FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
@@ -33,6 +34,21 @@ class RawRow:
 
 class _Unreadable(Exception):
     """This page or cell makes no sense."""
+
+
+def sound_header(path: Path) -> bool:
+    """Return whether a file begins like a database of SQLite's, or is not there yet.
+
+    SQLite itself takes a rotten version number for a file that it may only read.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(24)
+    except FileNotFoundError:
+        return True
+    versions = {header[18:19], header[19:20]}
+    fractions = header[21:24] == bytes([64, 32, 32])
+    return not header or (header[:16] == _MAGIC and fractions and versions <= {b"\x01", b"\x02"})
 
 
 class PageFile:

@@ -18,7 +18,7 @@ from pathlib import Path
 from agent import logs
 from agent.outbox import ledger
 from agent.outbox.migrations import bring_up_to_date
-from agent.outbox.owner import PRAGMAS, connect, damage_mark, mark_damaged, transaction
+from agent.outbox.owner import PAGE_BYTES, connect, damage_mark, mark_damaged, transaction
 from agent.outbox.pages import PageFile, RawRow, Value
 
 log = logs.get(__name__)
@@ -57,7 +57,7 @@ def salvage(path: Path, reason: str) -> Salvaged:
     fresh = path.with_name(f"{path.name}.salvage")
     for leftover in path.parent.glob(f"{fresh.name}*"):
         leftover.unlink()
-    source = PageFile(folder / path.name, folder / f"{path.name}-wal", int(str(PRAGMAS["page_size"][1])))
+    source = PageFile(folder / path.name, folder / f"{path.name}-wal", PAGE_BYTES)
     with closing(connect(fresh)) as connection, closing(source):
         bring_up_to_date(connection, fresh)
         _copy(connection, source)

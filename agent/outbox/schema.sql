@@ -120,5 +120,3 @@ CREATE TABLE setting (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
--- The version again, away from the header: a rotten bit there must not pass for a newer program's file.
-INSERT INTO setting VALUES ('schema', '2');

@@ -53,10 +53,10 @@ def free_bytes(folder: Path) -> int:
 class Ballast:
     """The file. Safe from any thread."""
 
-    def __init__(self, state_dir: Path, size: int = BALLAST_BYTES) -> None:
+    def __init__(self, state_dir: Path, size: int | None = None) -> None:
         self._folder = state_dir
         self._path = state_dir / "ballast"
-        self._size = size
+        self._size = BALLAST_BYTES if size is None else size
         self._lock = threading.Lock()
 
     def stands(self) -> bool:

@@ -15,10 +15,11 @@ from pathlib import Path
 from agent import logs
 from agent.catalogue import AgentError
 from agent.clock import Clock
-from agent.outbox import admin, claims
+from agent.outbox import admin, claims, ledger
 from agent.outbox.identity import Machine
 from agent.outbox.migrations import bring_up_to_date
 from agent.outbox.owner import Owner, damage_mark, transaction
+from agent.outbox.pages import sound_header
 from agent.outbox.rows import millis
 from agent.outbox.salvage import Salvaged, salvage, unfinished
 from agent.outbox.scrub import quick_check
@@ -47,63 +48,83 @@ class Opened:
 def open_all(
     state_dir: Path, keys: SealKeys, clock: Clock, ballast: Ballast, machine: Machine | None
 ) -> Opened:
-    """Open what is in a state directory, salvaging it if need be."""
+    """Open what is in a state directory, salvaging it if need be.
+
+    AgentError: E3104 newer schema, E3102 or E3103 when the disk does not let us.
+    """
     path = state_dir / "outbox.db"
-    owner, salvaged = _sound_owner(path, ballast)
+    salvaged = salvage(path, "marked") if path.exists() and damage_mark(path).exists() else None
+    if unfinished(path):
+        salvaged = salvage(path, "unfinished")
     try:
-        now = clock.now()
-        vault = owner.run(partial(Vault.opened, keys=keys, now=now))
-        epoch = owner.run(partial(_new_epoch, now=now))
-        owner.run(partial(claims.return_abandoned, now=now))
-        owner.run(partial(admin.restore_with_key, vault=vault))
-        copied = machine is not None and owner.run(partial(_is_copy, machine=machine))
-    except BaseException:
-        owner.close()
-        raise
+        return _opened(path, keys, clock, ballast, machine, salvaged)
+    except _Damaged as damaged:
+        salvaged = salvage(path, damaged.reason)
+    try:
+        return _opened(path, keys, clock, ballast, machine, salvaged)
+    except _Damaged as damaged:
+        raise AgentError("E3107", reason=damaged.reason) from None
+
+
+class _Damaged(Exception):
+    """The file is damaged where the agent needs it whole."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _opened(
+    path: Path,
+    keys: SealKeys,
+    clock: Clock,
+    ballast: Ballast,
+    machine: Machine | None,
+    salvaged: Salvaged | None,
+) -> Opened:
+    owner = None
+    try:
+        if not sound_header(path):
+            raise _Damaged("header")
+        owner = Owner(path, ballast.give_up)
+        owner.run(partial(bring_up_to_date, path=path))
+        wrong = owner.run(quick_check)
+        if wrong is not None:
+            raise _Damaged(wrong)
+        vault, epoch, copied = _begun(owner, keys, clock, machine)
+        owner.run(ledger.balance)
+    except BaseException as error:
+        if owner is not None:
+            owner.close()
+        reason = _damage(error)
+        if reason is None:
+            raise
+        raise _Damaged(reason) from None
+    return Opened(path.parent, owner, vault, epoch, salvaged, copied)
+
+
+def _damage(error: BaseException) -> str | None:
+    """Return what an error says of a damaged file, None when it is about something else."""
+    if isinstance(error, AgentError):
+        damaged = error.code == "E3107" or error.facts.get("pragma") == "page_size"
+        return error.facts.get("reason", "page_size") if damaged else None
+    # No such table, a value of a wrong type: what SQLite itself does not call damage.
+    return str(error) if isinstance(error, sqlite3.Error) else None
+
+
+def _begun(owner: Owner, keys: SealKeys, clock: Clock, machine: Machine | None) -> tuple[Vault, int, bool]:
+    """Begin this process's epoch. Return the vault, the epoch, and whether this is a copy."""
+    now = clock.now()
+    vault = owner.run(partial(Vault.opened, keys=keys, now=now))
+    epoch = owner.run(partial(_new_epoch, now=now))
+    owner.run(partial(claims.return_abandoned, now=now))
+    owner.run(partial(admin.restore_with_key, vault=vault))
+    copied = machine is not None and owner.run(partial(_is_copy, machine=machine))
     for lost, kek in vault.lost.items():
         logs.say(log, "E7301", epoch=lost, expected=kek, received=vault.kek_id)
     if copied:
         logs.say(log, "E3122")
-    return Opened(state_dir, owner, vault, epoch, salvaged, copied)
-
-
-def _sound_owner(path: Path, ballast: Ballast) -> tuple[Owner, Salvaged | None]:
-    """Return the owner of a file whose small tables are sound, and what was salvaged on the way."""
-    salvaged = None
-    if unfinished(path) or (path.exists() and damage_mark(path).exists()):
-        salvaged = salvage(path, "marked")
-    for last in (False, True):
-        owner, wrong = _checked_owner(path, ballast)
-        if owner is not None:
-            return owner, salvaged
-        if last:
-            break
-        salvaged = salvage(path, wrong)
-    raise AgentError("E3107", reason=wrong)
-
-
-def _checked_owner(path: Path, ballast: Ballast) -> tuple[Owner | None, str]:
-    """Return the owner of a sound file; else None and what is wrong."""
-    owner = None
-    try:
-        owner = Owner(path, ballast.give_up)
-        owner.run(partial(bring_up_to_date, path=path))
-        wrong = owner.run(quick_check)
-    except AgentError as error:
-        if owner is not None:
-            owner.close()
-        if not (error.code == "E3107" or error.facts.get("pragma") == "page_size"):
-            raise
-        return None, error.facts.get("reason", "page_size")
-    except sqlite3.Error as error:
-        # No such table, no such column: the schema's own page is damaged.
-        if owner is not None:
-            owner.close()
-        return None, str(error)
-    if wrong is None:
-        return owner, ""
-    owner.close()
-    return None, wrong
+    return vault, epoch, copied
 
 
 def _new_epoch(connection: sqlite3.Connection, now: datetime) -> int:
