@@ -63,6 +63,16 @@ def load(config: Config, env: Mapping[str, str] = os.environ) -> Keyring:
     )
 
 
+def place(config: Config, name: str) -> Path:
+    """Return the file in which a key is kept. AgentError E7309 when it is a credential: systemd passes it."""
+    secret: Secret | None = getattr(config.keys, name)
+    if secret is None:
+        return own_key(config, name)
+    if secret.file is None:
+        raise AgentError("E7309", key=f"keys.{name}", credential=secret.credential)
+    return Path(secret.file)
+
+
 def own_key(config: Config, name: str) -> Path:
     """Return where a key of our own making lies."""
     return Path(config.state_dir) / "keys" / f"{name}.key"
@@ -99,7 +109,7 @@ def promote_own(config: Config) -> None:
     path = own_key(config, "seal")
     if config.keys.seal is None and next_to(path).exists():
         next_to(path).replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def read_secret(secret: Secret, name: str, env: Mapping[str, str] = os.environ) -> bytes:
@@ -156,12 +166,13 @@ def write_key(path: Path, content: bytes) -> None:
         finally:
             os.close(descriptor)
         draft.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise AgentError("E7205", path=path, reason=error.strerror) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make names that were made or changed in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.catalogue import AgentError
+from agent.keys import sync_folder
 from agent.outbox import sealing
 
 MAGIC = b"kiosk-agent sealed file 1\n"
@@ -38,7 +39,9 @@ def derived(passphrase: str, salt: bytes) -> bytes:
     """Return the 128-bit key of a passphrase."""
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-    return Scrypt(salt=salt, length=sealing.KEY_BYTES, **SCRYPT).derive(passphrase.encode())
+    # A file may hold any bytes: they are taken as they are.
+    secret = passphrase.encode("utf-8", "surrogateescape")
+    return Scrypt(salt=salt, length=sealing.KEY_BYTES, **SCRYPT).derive(secret)
 
 
 def label(purpose: str, salt: bytes, number: int | str) -> str:
@@ -80,6 +83,7 @@ class Writer:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            sync_folder(self._path.parent)
         except OSError as error:
             raise AgentError("E8308", path=self._path, reason=error.strerror) from error
 

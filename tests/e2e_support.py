@@ -131,8 +131,7 @@ class Site:
         for fault in faults:
             arguments += ["--fault", fault]
         process = Process(arguments, self.folder / "platform.log")
-        wait_for("the simulated platform listens", self._listening)
-        return process
+        return self._up(process, "the simulated platform listens", self._listening)
 
     def reader(self, cards: int, loop_s: float | None = None, *faults: str) -> Process:
         """Start `kiosk-agent simulate reader` and wait until its port is there."""
@@ -142,7 +141,15 @@ class Site:
         for fault in faults:
             arguments += ["--fault", fault]
         process = Process(arguments, self.folder / "reader.log")
-        wait_for("the simulated reader is there", self.reader_link.exists)
+        return self._up(process, "the simulated reader is there", self.reader_link.exists)
+
+    @staticmethod
+    def _up(process: Process, what: str, condition: Callable[[], bool]) -> Process:
+        try:
+            wait_for(what, condition)
+        except AssertionError:
+            process.kill()
+            raise
         return process
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -185,8 +185,20 @@ def test_the_trail_is_held_against_the_outbox(tmp_path: Path, caplog: pytest.Log
     with owning(settings, SystemClock()) as own:
         assert own.audit.count("record.reconciled") == 1
         own.audit.append("record.accepted", who="test", target="gone")
+        own.audit.append("record.accepted", who="test", target="sent")
+        own.audit.append("record.delivered", who="test", target="sent")
+    with caplog.at_level("ERROR"), owning(settings, SystemClock()) as own:
+        assert [record.getMessage() for record in caplog.records] == ["E3304", "E3113"]
+        states = {row.id: row.state for row in own.outbox.administration.list_records(None, 9)}
+        assert states.pop("gone") == "quarantined"
+        assert set(states.values()) == {"ready"}, "what was delivered before it went is not asked for"
+        counts = own.outbox.counts()
+        assert (counts.accepted, counts.difference, counts.quarantined) == (3, 0, 1)
+        with pytest.raises(AgentError, match="E3111"):
+            own.outbox.administration.retry("gone")
+    caplog.clear()
     with caplog.at_level("ERROR"), owning(settings, SystemClock()):
-        assert [record.getMessage() for record in caplog.records] == ["E3304"]
+        assert not caplog.records, "told once"
 
 
 def test_many_threads_make_one_chain(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def register(group: click.Group) -> None:
 
 def _passphrase(settings: Settings, file: Path | None, *, new: bool) -> str:
     if file is not None:
-        secret = file.read_text("utf-8").split("\n")[0].rstrip("\r")
+        secret = _first_line(file)
     else:
         zh = settings.language == "zh"
         secret = click.prompt(
@@ -51,6 +51,13 @@ def _passphrase(settings: Settings, file: Path | None, *, new: bool) -> str:
     if new:
         passphrase.check(secret)
     return secret
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text("utf-8", errors="surrogateescape").split("\n")[0].rstrip("\r")
+    except OSError as error:
+        raise AgentError("E8308", path=file, reason=error.strerror) from error
 
 
 # --- records ----------------------------------------------------------------------------------------
@@ -173,7 +180,7 @@ def init(
         reader.verify(key)
         content = json.loads(next(reader.pieces(key)))
     paths = {
-        name: own_keys.own_key(settings.config(), name) if out is None else out / f"{name}_key"
+        name: own_keys.place(settings.config(), name) if out is None else out / f"{name}_key"
         for name in own_keys.NAMES
     }
     there = [path for path in paths.values() if path.exists()]

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent.catalogue import AgentError
 from agent.clock import SystemClock
 from agent.config.schema import Config
 from agent.control import Caller, NotRunning, call
 from agent.control.verbs import Powers, handlers
 from agent.ownership import owning
 
+#: A daemon opens its outbox within two seconds; salvage of a large file takes longer and says so itself.
+PATIENCE_S = 10.0
+#: For so long the lock is waited for before the socket is tried again.
+TURN_S = 0.2
+
 
 def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None) -> Any:
-    """Return the verb's result. AgentError as the handler raised it, wherever it ran."""
-    try:
-        return call(Path(config.state_dir), verb, args or {})
-    except NotRunning:
-        with as_owner_of(Path(config.state_dir)), owning(config, SystemClock()) as own:
+    """Return the verb's result. AgentError as the handler raised it, wherever it ran.
+
+    An owner that does not listen yet - a daemon that starts, another command - is waited for.
+    """
+    state_dir, deadline = Path(config.state_dir), time.monotonic() + PATIENCE_S
+    while True:
+        with contextlib.suppress(NotRunning):
+            return call(state_dir, verb, args or {})
+        with ExitStack() as stack:
+            stack.enter_context(as_owner_of(state_dir))
+            try:
+                own = stack.enter_context(owning(config, SystemClock(), TURN_S))
+            except AgentError as error:
+                if error.code != "E8301" or time.monotonic() > deadline:
+                    raise
+                continue
             return handlers(Powers(own))[verb](args or {}, Caller.of_this_process())
 
 

@@ -108,7 +108,7 @@ def _key_not_synced() -> None:
         draft.write_bytes(content + b"\n")
         draft.chmod(0o400)
         draft.rename(path)
-        keys._sync_folder(path.parent)
+        keys.sync_folder(path.parent)
 
     keys.write_key = write_key
 
@@ -123,7 +123,7 @@ def _promoted_first() -> None:
             target = path.with_name(path.name.removesuffix(".next"))
             content_again = path.read_bytes().removesuffix(b"\n")
             os.replace(path, target)
-            keys._sync_folder(path.parent)
+            keys.sync_folder(path.parent)
             real(path, content_again)
 
     keys.write_key = write_key

@@ -1,0 +1,345 @@
+"""What leaves the machine: exports and the keys' backup; what comes back; and keys that change or are lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from admin_support import (
+    PASSPHRASE,
+    answered,
+    history,
+    owned,
+    put,
+    refused,
+    secret_file,
+    trail,
+    typed,
+)
+from e2e_support import Site, wait_for
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from outbox_support import NAME, NUMBER, damage_body, verification
+
+from agent import masks, passphrase, sm
+from agent.catalogue import AgentError
+from agent.config import load
+from agent.outbox.identity import identified, this_machine
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+def state_of(site: Site) -> Path:
+    return Path(load(site.config).state_dir)
+
+
+# --- records ----------------------------------------------------------------------------------------
+
+
+def test_a_pc_is_replaced_and_nothing_is_missing_or_sent_twice(site: Site, tmp_path: Path) -> None:
+    ids = history(site)
+    file, word = str(tmp_path / "records"), secret_file(tmp_path)
+    moved = answered(site, "outbox", "export", file, "--move", "--passphrase-file", word)
+    assert (moved["exported"], moved["left"]) == (5, [])
+    stats = answered(site, "outbox", "stats")
+    assert [stats[state] for state in ("ready", "held", "parked", "delivered", "discarded")] == [
+        0,
+        0,
+        0,
+        1,
+        4,
+    ]
+    raw = Path(file).read_bytes()
+    assert Path(file).stat().st_mode & 0o777 == 0o600
+    assert NAME.encode() not in raw
+    assert NUMBER.encode() not in raw
+    new = Site(tmp_path / "new")
+    answered(new, "keys", "init")
+    result = answered(new, "outbox", "import", file, "--passphrase-file", word)
+    assert result == {"records": 5, "imported": 5, "there_already": 0, "unreadable": []}
+    again = answered(new, "outbox", "import", file, "--passphrase-file", word)
+    assert (again["imported"], again["there_already"]) == (0, 5)
+    stats = answered(new, "outbox", "stats")
+    assert [stats[state] for state in ("ready", "held", "parked", "delivered")] == [1, 1, 2, 1]
+    assert (stats["accepted"], stats["difference"]) == (5, 0)
+    status, screen = typed(new, ["outbox", "find", "--lang", "en"], [NUMBER])
+    assert (status, ids["delivered"] in screen) == (0, True)
+    with new.platform(), new.daemon() as daemon:
+        wait_for("the record that moved is delivered", lambda: len(new.accepted()) == 1)
+        assert new.accepted() == [ids["ready"]]
+        assert daemon.terminate(5) == 0
+    assert len([line for line in trail(new) if line["what"] == "record.imported"]) == 5
+    assert answered(new, "outbox", "stats")["difference"] == 0
+    assert "E3304" not in new.log()
+
+
+def test_an_export_while_the_daemon_runs_and_its_refusals(site: Site, tmp_path: Path) -> None:
+    ids = history(site)
+    word = secret_file(tmp_path)
+    with site.daemon() as daemon:
+        wait_for("the daemon answers", (state_of(site) / "control.sock").exists)
+        out = tmp_path / "e"
+        assert answered(site, "outbox", "export", str(out), "--passphrase-file", word)["exported"] == 5
+        refused(site, "E8308", "outbox", "export", str(out), "--passphrase-file", word)
+        missing = str(tmp_path / "f")
+        refused(site, "E3110", "outbox", "export", missing, "--id", "f" * 32, "--passphrase-file", word)
+        assert not Path(missing).exists(), "half an export would be taken for a whole one"
+        short = secret_file(tmp_path, "short")
+        refused(site, "E7206", "outbox", "export", missing, "--id", ids["held"], "--passphrase-file", short)
+        other = secret_file(tmp_path, "another passphrase")
+        refused(site, "E7207", "outbox", "import", str(out), "--passphrase-file", other)
+        word = secret_file(tmp_path)
+        refused(site, "E7207", "outbox", "import", str(site.config), "--passphrase-file", word)
+        assert daemon.terminate(5) == 0
+    status, screen = typed(
+        site, ["outbox", "export", str(tmp_path / "g"), "--lang", "en"], [PASSPHRASE, PASSPHRASE]
+    )
+    assert status == 0, screen
+    assert PASSPHRASE not in screen
+
+
+def test_a_damaged_record_travels_sealed_and_is_named_on_arrival(site: Site, tmp_path: Path) -> None:
+    with owned(site) as own:
+        ids = [put(own, verification()) for _ in range(3)]
+    damage_body(state_of(site))
+    file, word = str(tmp_path / "records"), secret_file(tmp_path)
+    answered(site, "outbox", "export", file, "--passphrase-file", word)
+    result = answered(Site(tmp_path / "new"), "outbox", "import", file, "--passphrase-file", word)
+    assert (result["imported"], result["unreadable"]) == (2, [ids[0]])
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+def checks(site: Site) -> dict[str, str | None]:
+    run = site.cli("doctor", "--json")
+    return {check["check"]: check["code"] for check in json.loads(run.stdout)}
+
+
+def test_doctor_nags_until_the_keys_are_backed_up_and_again_when_they_changed(
+    site: Site, tmp_path: Path
+) -> None:
+    history(site)
+    word = secret_file(tmp_path)
+    assert checks(site)["backup"] == "W7307"
+    answered(site, "keys", "backup", str(tmp_path / "b1"), "--passphrase-file", word)
+    assert checks(site)["backup"] is None
+    assert answered(site, "keys", "rotate")["epoch"] == 2
+    assert checks(site)["backup"] is None, "epoch keys lie wrapped in the outbox: the backup still opens them"
+    assert len(answered(site, "keys", "rotate", "--kek")["kek"]) > 3
+    assert checks(site)["backup"] == "W7307"
+    assert [line["what"] for line in trail(site)].count("keys.rotated") == 2
+    assert answered(site, "outbox", "verify")["ok"] is True
+    assert not list((state_of(site) / "keys").glob("*.next"))
+
+
+def test_lost_keys_are_said_record_by_record_and_a_backup_brings_all_back(site: Site, tmp_path: Path) -> None:
+    history(site)
+    word, backup = secret_file(tmp_path), str(tmp_path / "backup")
+    answered(site, "keys", "backup", backup, "--passphrase-file", word)
+    folder = state_of(site) / "keys"
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    # A new key is made, and the desk goes on; what the old one sealed is said to be unreadable.
+    stats = answered(site, "outbox", "stats")
+    assert stats["lost_keys"] == 1
+    run = site.cli("doctor")
+    assert run.returncode == 1
+    assert "E7301" in run.stdout
+    faults = json.loads(site.cli("outbox", "verify", "--json").stdout)["faults"]
+    assert {fault["code"] for fault in faults} == {"E7303"}
+    with owned(site) as own:
+        fresh = put(own, verification())
+        assert own.outbox.claim(own.clock.now()) is not None, "a lost key costs its own records alone"
+    refused(site, "E7305", "keys", "init", "--from", backup, "--passphrase-file", word)
+    made = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    answered(site, "keys", "init", "--from", backup, "--passphrase-file", word)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    assert all(path.stat().st_mode & 0o777 == 0o400 for path in folder.iterdir())
+    # What was sealed in between lies under the key made in between: it becomes the next key's.
+    folder.joinpath("seal.key.next").write_bytes(made["seal.key"])
+    folder.joinpath("seal.key.next").chmod(0o400)
+    stats = answered(site, "outbox", "stats")
+    assert (stats["lost_keys"], stats["quarantined"], stats["difference"]) == (0, 0, 0)
+    assert answered(site, "outbox", "verify")["ok"] is True
+    assert answered(site, "outbox", "show", fresh)["person"] is not None
+
+
+def test_a_configured_key_changes_by_putting_the_next_one_beside_it(tmp_path: Path) -> None:
+    secret = tmp_path / "seal_key"
+    site = Site(tmp_path / "site", {"keys": {"seal": {"file": str(secret)}}})
+    made = answered(site, "keys", "init")["files"]
+    assert made["seal"] == str(secret)
+    history(site)
+    assert checks(site)["keys"] is None
+    said = refused(site, "E7304", "keys", "rotate", "--kek", "--lang", "en")
+    assert "keys init --out" in said
+    answered(site, "keys", "init", "--out", str(tmp_path / "next"))
+    (tmp_path / "next" / "seal_key").rename(tmp_path / "seal_key.next")
+    assert answered(site, "outbox", "verify")["ok"] is True
+    # It is in force: the old file is not needed any more.
+    secret.unlink()
+    (tmp_path / "seal_key.next").rename(secret)
+    assert answered(site, "outbox", "verify")["ok"] is True
+    assert answered(site, "outbox", "stats")["lost_keys"] == 0
+
+
+def test_keys_that_systemd_passes_are_not_written_by_a_command(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", {"keys": {"seal": {"credential": "seal_key"}}})
+    assert "--out" in refused(site, "E7309", "keys", "init", "--lang", "en")
+    made = answered(site, "keys", "init", "--out", str(tmp_path / "made"))["files"]
+    assert sorted(Path(path).name for path in made.values()) == ["audit_key", "pseudonym_key", "seal_key"]
+    assert all(re.fullmatch(r"[0-9a-f]{64}\n", Path(path).read_text()) for path in made.values())
+
+
+def test_doctor_orders_its_findings_and_says_what_to_do(site: Site, tmp_path: Path) -> None:
+    ids = history(site)
+    with owned(site) as own:
+        own.outbox.administration.set_aside(ids["ready"], "E7101")
+    found = checks(site)
+    assert (found["balance"], found["unreadable"], found["refused"]) == (None, "E3127", "W3128")
+    assert found["key files"] == "W7306"
+    shown = site.cli("doctor", "--lang", "en")
+    assert shown.returncode == 1
+    assert re.search(r"✗  unreadable .*\[E3127\]", shown.stdout)
+    assert re.search(r"^      1\. ", shown.stdout, flags=re.MULTILINE)
+    (state_of(site) / "keys" / "audit.key").chmod(0o644)
+    blocked = checks(site)
+    assert blocked["database"] == "E7202"
+    assert {"queue", "keys", "backup"} <= set(blocked)
+    assert "未检查" in site.cli("doctor").stdout
+
+
+def test_doctor_says_what_a_record_costs_where_only_the_slow_cipher_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent.ops import doctor
+
+    monkeypatch.setattr(sm, "_backend", sm.Gmssl)
+    monkeypatch.setattr(doctor, "RECORD_BYTES", 200_000)
+    results = {result.check: result for result in doctor.examine(tmp_path, lambda _verb: 1 / 0)}
+    assert results["sealing"].code == "W7308"
+    assert int(results["sealing"].facts["ms"]) > 500
+    assert (results["database"].code, results["queue"].follows) == ("E8203", True)
+
+
+# --- the sealed file --------------------------------------------------------------------------------
+
+SALT = b"0" * 16
+KEY = b"k" * 16
+
+
+def written(path: Path, pieces: list[bytes]) -> bytes:
+    path.unlink(missing_ok=True)
+    writer = passphrase.Writer(path, "t", KEY, SALT)
+    for piece in pieces:
+        writer.add(piece)
+    writer.close()
+    return path.read_bytes()
+
+
+def opened(path: Path) -> list[bytes]:
+    reader = passphrase.Reader(path, "t")
+    reader.verify(KEY)
+    return list(reader.pieces(KEY))
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_a_sealed_file_gives_back_its_pieces(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "sealed"
+    written(path, pieces)
+    assert opened(path) == pieces
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_a_file_cut_changed_or_shuffled_does_not_open(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "spoilt"
+    pieces = data.draw(st.lists(st.binary(max_size=30), min_size=2, max_size=4, unique=True))
+    raw = written(path, pieces)
+    how = data.draw(st.sampled_from(["cut", "flip", "twice", "swap"]))
+    body = raw.index(b"\n", len(passphrase.MAGIC)) + 1
+    if how == "cut":
+        spoilt = raw[: data.draw(st.integers(0, len(raw) - 1))]
+    elif how == "flip":
+        at = data.draw(st.integers(0, len(raw) - 1))
+        spoilt = raw[:at] + bytes([raw[at] ^ (1 << data.draw(st.integers(0, 7)))]) + raw[at + 1 :]
+    elif how == "twice":
+        spoilt = raw + raw[body:]
+    else:
+        length = 4 + int.from_bytes(raw[body : body + 4], "big")
+        second = 4 + int.from_bytes(raw[body + length : body + length + 4], "big")
+        middle = body + length + second
+        spoilt = raw[:body] + raw[body + length : middle] + raw[body : body + length] + raw[middle:]
+    path.write_bytes(spoilt)
+    try:
+        # One blank of the header for another is all that may change unnoticed.
+        assert (opened(path), how) == (pieces, "flip")
+    except AgentError as error:
+        assert error.code == "E7207"
+
+
+def test_the_key_needs_every_byte_of_passphrase_and_salt() -> None:
+    key = passphrase.derived(PASSPHRASE, SALT)
+    assert len(key) == 16
+    assert key == passphrase.derived(PASSPHRASE, SALT)
+    assert (
+        len({key, passphrase.derived(PASSPHRASE + " ", SALT), passphrase.derived(PASSPHRASE, b"1" * 16)}) == 3
+    )
+
+
+# --- masks, machines --------------------------------------------------------------------------------
+
+
+@given(st.text(min_size=1, max_size=20), st.integers(0, 9), st.integers(0, 9))
+def test_a_mask_keeps_the_length_and_shows_no_more_than_its_rule(full: str, first: int, last: int) -> None:
+    shown = masks.number(full, f"{first}+{last}")
+    assert len(shown) == len(full)
+    if first + last >= len(full):
+        assert shown == "*" * len(full)
+    else:
+        assert shown == full[:first] + "*" * (len(full) - first - last) + full[len(full) - last :]
+    name = masks.name(full, "surname")
+    assert name[0] == full[0]
+    assert set(name[1:]) <= {"*"}
+    assert len(name) >= 2, "a name of one character shows that there is one, and no more"
+    assert set(masks.name(full, "none")) == {"*"}
+
+
+def test_a_machine_is_known_by_its_id_and_its_network_hardware() -> None:
+    here = identified("id1", ["aa", "bb"])
+    assert not here.is_another_than(identified("id1", ["aa"])), "an unplugged card"
+    assert not here.is_another_than(identified("id1", ["aa", "cc"])), "a new one"
+    assert not here.is_another_than(identified("", [])), "a container without either"
+    assert here.is_another_than(identified("id2", ["aa", "bb"])), "installed anew, or another"
+    assert here.is_another_than(identified("id1", ["cc"])), "an image of the disk on other hardware"
+    assert identified("id1", ["aa"]).from_json(here.to_json()) == here
+    assert "aa" not in here.to_json()
+
+
+def test_this_machine_is_read_from_real_hardware_only(tmp_path: Path) -> None:
+    assert not this_machine(tmp_path).is_another_than(this_machine())
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text("0123\n")
+    for name, real, kind, address in (
+        ("eth0", True, "0", "00:11"),
+        ("docker0", False, "3", "00:22"),
+        ("wlan0", True, "1", "00:33"),
+    ):
+        folder = tmp_path / "sys/class/net" / name
+        (folder / "device").mkdir(parents=True) if real else folder.mkdir(parents=True)
+        (folder / "addr_assign_type").write_text(f"{kind}\n")
+        (folder / "address").write_text(f"{address}\n")
+    assert this_machine(tmp_path) == identified("0123", ["00:11"])
