@@ -140,9 +140,9 @@ def test_a_photo_that_is_not_decoded_is_held_with_its_block(tmp_path: Path) -> N
         assert one.screen() == "I3002"
 
 
-def test_a_full_outbox_is_told_at_the_desk_and_the_next_card_is_read(tmp_path: Path) -> None:
+def test_a_full_outbox_is_told_before_a_woman_is_asked_to_look_up(tmp_path: Path) -> None:
     def nearly_full(one: Desk) -> None:
-        one.outbox._max_bytes = 100_000
+        one.outbox._max_bytes = 1_100_000
 
     with desk(tmp_path, before=nearly_full) as (one, reader):
         reader.place(CARDS[0])
@@ -151,6 +151,10 @@ def test_a_full_outbox_is_told_at_the_desk_and_the_next_card_is_read(tmp_path: P
         reader.place(CARDS[1])
         until(lambda: one.screen() == "E3101", 30)
         assert one.outbox.counts().accepted == 1
+        assert one.outbox.interrupted() == []
+        told = [event.code for event in one.board.events()].count("E3101")
+        assert told == 1
+        assert one.outbox.picture_kinds(one.outbox.administration.list_records(None, 1)[0].id)
         one.outbox._max_bytes = 2**30
         reader.lift()
         reader.place(CARDS[1])

@@ -252,6 +252,13 @@ def opened(path: Path) -> list[bytes]:
     return list(reader.pieces(KEY))
 
 
+def outcome(path: Path) -> list[bytes] | str:
+    try:
+        return opened(path)
+    except AgentError as error:
+        return error.code
+
+
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_a_sealed_file_gives_back_its_pieces(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
@@ -284,11 +291,8 @@ def test_a_file_cut_changed_or_shuffled_does_not_open(
         middle = body + length + second
         spoilt = raw[:body] + raw[body + length : middle] + raw[body : body + length] + raw[middle:]
     path.write_bytes(spoilt)
-    try:
-        # One blank of the header for another is all that may change unnoticed.
-        assert (opened(path), how) == (pieces, "flip")
-    except AgentError as error:
-        assert error.code == "E7207"
+    # One blank of the header for another is all that may change unnoticed.
+    assert outcome(path) == "E7207" or (how, outcome(path)) == ("flip", pieces)
 
 
 def test_the_key_needs_every_byte_of_passphrase_and_salt() -> None:

@@ -22,7 +22,7 @@ from agent.clock import Clock
 from agent.config.schema import Config, Conventions, Device
 from agent.hmpt import answers, cipher, render
 from agent.hmpt.answers import Exchange, Sent, Terms
-from agent.hmpt.body import Body
+from agent.hmpt.body import Body, regrouped
 from agent.hmpt.conventions import fingerprint, request_id, sm4_key, time_text
 from agent.hmpt.render import Problem
 from agent.hmpt.signing import Identity, headers
@@ -43,6 +43,8 @@ CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.5
 #: Beyond this our clock is not skewed but unset, and nothing may be signed with the platform's time.
 MAX_SKEW_S = 86400.0
+#: Bytes handed to the socket at a time.
+SEND_BYTES = 2**14
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,8 @@ class _Streamed:
         return self._body.length
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._body.chunks()
+        # Each piece is a packet of its own on the line: field by field would be a hundred small ones.
+        yield from regrouped(self._body.chunks(), SEND_BYTES)
         self.sent = True
 
 

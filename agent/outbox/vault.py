@@ -170,10 +170,13 @@ class Vault:
         return {found["kind"] for found in rows}
 
     def verification(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Verification:
-        """Return the facts with their supplements. AgentError E7101 or E3111 when they cannot be read."""
+        """Return the facts with their supplements. AgentError E7101 or E3111 when they cannot be read.
+
+        E7302 when they were erased because the record is finished.
+        """
         facts = self.open(connection, row, "facts")
         if facts is None:
-            raise AgentError("E3111", record=row["id"])
+            raise AgentError("E7302" if row["finished_at"] else "E3111", record=row["id"])
         try:
             verification = Verification.from_facts(json.loads(facts))
         except (ValueError, KeyError, TypeError) as error:
