@@ -320,7 +320,7 @@ def test_purging_erases_key_and_bodies_but_not_the_receipt(tmp_path: Path) -> No
         clock.seconds += 25 * 3600
         assert outbox.upkeep.erase(timedelta(hours=24)) == 1
         assert outbox.picture_kinds(delivered) == set()
-        with pytest.raises(AgentError, match="E3111"):
+        with pytest.raises(AgentError, match="E7302"):
             outbox.verification(delivered)
         assert [row.id for row in outbox.administration.receipts(5)] == [delivered]
         assert outbox.verification(waiting).id == waiting

@@ -135,7 +135,7 @@ def note_missing(
     with transaction(connection, durable=True):
         for record in records:
             connection.execute(
-                "INSERT INTO record (id, state, person, verified_at, created_at, size, content_sm3, "
+                "INSERT INTO record (id, state, person, verified_at, created_at, size, content, "
                 "last_code) VALUES (?, 'quarantined', '', ?, ?, 0, '', 'E3304')",
                 (record, millis(now), millis(now)),
             )

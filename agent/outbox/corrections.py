@@ -53,7 +53,7 @@ def amend(
                 "verified_at": row["verified_at"],
                 "created_at": millis(now),
                 "holds": holds_json(lacking),
-                "content_sm3": intake.content_sm3(plain),
+                "content": intake.digest(plain),
                 "supersedes": row["id"],
             },
             plain,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from agent import sm
 from agent.catalogue import AgentError
 from agent.outbox import ledger, sealing
 from agent.outbox.owner import transaction
 from agent.outbox.vault import Vault, label
 
 #: What the meta row says at first, kept beside the facts as well: a lost meta row is made anew from it.
-_ORIGIN = ("id", "person", "verified_at", "created_at", "holds", "content_sm3")
+_ORIGIN = ("id", "person", "verified_at", "created_at", "holds", "content")
 
 
 def sealed(
@@ -43,9 +43,9 @@ def insert_within(
 ) -> bool:
     """Keep a record within the caller's transaction. Return False when it is there already."""
     connection.execute("DELETE FROM opened WHERE id = ?", (meta["id"],))
-    there = connection.execute("SELECT content_sm3 FROM record WHERE id = ?", (meta["id"],)).fetchone()
+    there = connection.execute("SELECT content FROM record WHERE id = ?", (meta["id"],)).fetchone()
     if there is not None:
-        if there["content_sm3"] != meta["content_sm3"]:
+        if there["content"] != meta["content"]:
             raise AgentError("E3109", record=meta["id"])
         return False
     used = ledger.used(connection)
@@ -71,13 +71,17 @@ def insert_within(
 
 def stands(connection: sqlite3.Connection, record: str, content: str) -> bool:
     """Return whether the record is there with this content."""
-    row = connection.execute("SELECT content_sm3 FROM record WHERE id = ?", (record,)).fetchone()
-    return row is not None and row["content_sm3"] == content
+    row = connection.execute("SELECT content FROM record WHERE id = ?", (record,)).fetchone()
+    return row is not None and row["content"] == content
 
 
-def content_sm3(bodies: Mapping[str, bytes]) -> str:
-    """Return the digest of a record's content, whatever order its parts come in."""
-    running = sm.new_sm3()
+def digest(bodies: Mapping[str, bytes]) -> str:
+    """Return what tells the same content put again from other content, whatever order its parts come in.
+
+    BLAKE2b, because the desk waits for it and it is five times as fast as SM3. It never leaves the machine
+    and guards nothing: that is the seal's tag.
+    """
+    running = hashlib.blake2b(digest_size=32)
     for kind in sorted(bodies):
         running.update(f"{kind}:{len(bodies[kind])}:".encode())
         running.update(bodies[kind])

@@ -114,6 +114,7 @@ def _to_2(connection: sqlite3.Connection) -> None:
     tables.table("body").add_column("origin", str)
     for counter in ("expired_delivered", "expired_discarded"):
         tables.table("ledger").add_column(counter, int, not_null_default=0)
+    connection.execute("ALTER TABLE record RENAME COLUMN content_sm3 TO content")
     connection.execute("DROP INDEX record_due")
     connection.execute("DROP INDEX record_person")
     connection.execute("ALTER TABLE attempt RENAME TO attempt_1")

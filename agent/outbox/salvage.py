@@ -194,10 +194,7 @@ def _rebuild(connection: sqlite3.Connection, seq: int, origin: Mapping[str, Valu
     size = connection.execute("SELECT sum(length(sealed)) FROM body WHERE record = ?", (seq,)).fetchone()[0]
     state = "delivered" if receipt else "held" if origin["holds"] != "{}" else "ready"
     values = {
-        **{
-            name: origin[name]
-            for name in ("id", "person", "verified_at", "created_at", "holds", "content_sm3")
-        },
+        **{name: origin[name] for name in ("id", "person", "verified_at", "created_at", "holds", "content")},
         "seq": seq,
         "state": state,
         "wrapped_key": bytes.fromhex(str(origin["wrapped_key"])),

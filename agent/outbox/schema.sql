@@ -20,7 +20,7 @@ CREATE TABLE record (
     last_detail     TEXT,
     holds           TEXT    NOT NULL DEFAULT '{}',  -- JSON: hold -> what is missing
     size            INTEGER NOT NULL,
-    content_sm3     TEXT    NOT NULL,
+    content         TEXT    NOT NULL,         -- digest of what was put: tells the same again from something else
     wrapped_key     BLOB,                     -- NULL once the record is erased
     finished_at     INTEGER,
     supersedes      TEXT,                     -- the refused record that this one corrects

@@ -106,7 +106,7 @@ class Outbox:
         """
         plain = {picture_kind(kind): picture for kind, picture in pictures.items()}
         plain["facts"] = json.dumps(verification.to_facts(), ensure_ascii=False, sort_keys=True).encode()
-        content = intake.content_sm3(plain)
+        content = intake.digest(plain)
         meta, bodies = intake.sealed(
             self._vault,
             {
@@ -116,7 +116,7 @@ class Outbox:
                 "verified_at": millis(verification.verified_at),
                 "created_at": millis(self._clock.now()),
                 "holds": rows.holds_json(holds),
-                "content_sm3": content,
+                "content": content,
             },
             plain,
         )

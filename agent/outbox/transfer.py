@@ -35,7 +35,7 @@ _META = (
     "last_code",
     "last_detail",
     "holds",
-    "content_sm3",
+    "content",
     "finished_at",
     "supersedes",
     "superseded_by",
@@ -149,7 +149,7 @@ def _keep_conventions(
     """Keep how the last attempt spoke, where its answer is still unknown."""
     if conventions is None:
         return
-    fingerprint = intake.content_sm3({"conventions": conventions.encode()})[:16]
+    fingerprint = intake.digest({"conventions": conventions.encode()})[:16]
     connection.execute("INSERT OR IGNORE INTO conventions VALUES (?, ?)", (fingerprint, conventions))
     connection.execute(
         "INSERT INTO attempt (record, number, at, conventions, outcome) VALUES (?, ?, ?, ?, 'unknown')",

@@ -1,0 +1,108 @@
+"""`python -m bench`: measure, and print the tables of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import waiting
+from bench.queues import QUEUES
+
+OURS, SEALED = "outbox, storage alone", "outbox, sealed"
+#: size -> least ratio of put, and of claim + settle, for the storage alone.
+TARGETS = {200_000: (0.7, 0.4), 1_000_000: (0.6, 0.35), 6_000_000: (0.5, 0.25)}
+SEALED_PUT, MOST_SYNCS, MOST_WRITTEN, MOST_START_S = 0.85, 2.2, 2.1, 2.0
+#: A backlog of 2,000 records of 6 MB would be 12 GB.
+MAX_BACKLOG_BYTES = 2_400_000_000
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=None, help="on the disk to measure")
+    parser.add_argument("--sizes", default="200000,500000,1000000,6000000")
+    parser.add_argument("--backlogs", default="0,2000")
+    parser.add_argument("--quick", action="store_true", help="ours alone, without a backlog")
+    options = parser.parse_args()
+    sizes = [int(size) for size in options.sizes.split(",")]
+    names = [OURS, SEALED] if options.quick else list(QUEUES)
+    backlogs = [0] if options.quick else [int(backlog) for backlog in options.backlogs.split(",")]
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-") as folder:
+        print(f"{platform.machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}\n")
+        cells = list(_table(names, sizes, backlogs, Path(folder)))
+        print()
+        for line in [*_verdicts(cells), *_waiting(Path(folder), quick=options.quick)]:
+            print(line)
+
+
+def _table(
+    names: Sequence[str], sizes: Sequence[int], backlogs: Sequence[int], folder: Path
+) -> Iterator[dict[str, Any]]:
+    print("| KB | waiting | queue | put ms | of the limit | claim + done ms | of the limit | written |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for size in sizes:
+        for backlog in dict.fromkeys(min(backlog, MAX_BACKLOG_BYTES // size) for backlog in backlogs):
+            for name in names:
+                cell = _measured(name, size, backlog, folder / "cell")
+                put, ack = ("{:.2f} ({:.2f})".format(*cell[key]) for key in ("put_ratio", "ack_ratio"))
+                row = (size // 1000, backlog, name, cell["put_ms"], put, cell["ack_ms"], ack)
+                print("|", " | ".join(map(str, row)), "|", cell["written"], "|", flush=True)
+                yield cell
+
+
+def _measured(name: str, size: int, backlog: int, folder: Path) -> dict[str, Any]:
+    folder.mkdir()
+    command = [sys.executable, "-m", "bench.measure", name, str(size), str(backlog), str(folder)]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    finally:
+        shutil.rmtree(folder)
+    cell: dict[str, Any] = json.loads(run.stdout)
+    return cell
+
+
+def _verdicts(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Hold our own cells against their targets, by the ratio of medians."""
+    for cell in cells:
+        what = f"{cell['size'] // 1000} KB, {cell['backlog']} waiting"
+        if cell["name"] == OURS and cell["size"] in TARGETS:
+            put, ack = TARGETS[cell["size"]]
+            yield _verdict(f"{what}: put", cell["put_ratio"][0], ">=", put)
+            yield _verdict(f"{what}: claim + settle", cell["ack_ratio"][0], ">=", ack)
+        if cell["name"] == SEALED:
+            yield _verdict(f"{what}: sealed put", cell["put_ratio"][0], ">=", SEALED_PUT)
+        if cell["name"] == OURS and cell["size"] >= 500_000:
+            yield _verdict(f"{what}: bytes written", cell["written"], "<=", MOST_WRITTEN)
+
+
+def _waiting(folder: Path, *, quick: bool) -> Iterator[str]:
+    yield _verdict("syncs of a record", waiting.syncs_per_record(), "<=", MOST_SYNCS)
+    plans = []
+    for count in waiting.BACKLOGS[: 2 if quick else None]:
+        cell = folder / "waiting"
+        cell.mkdir()
+        found = waiting.with_backlog(cell, count)
+        shutil.rmtree(cell)
+        plans.append(found["plan"])
+        yield f"{count} waiting: {found['pages']} pages read by a claim"
+        yield _verdict(f"{count} waiting: start, seconds", found["start_s"], "<=", MOST_START_S)
+    same = all(plan == plans[0] for plan in plans)
+    yield f"{'yes' if same else 'NO '} one plan for all: {'; '.join(plans[0])}"
+
+
+def _verdict(what: str, found: float, sense: str, limit: float) -> str:
+    held = found >= limit if sense == ">=" else found <= limit
+    return f"{'yes' if held else 'NO '} {what}: {found} ({sense} {limit})"
+
+
+if __name__ == "__main__":
+    main()
