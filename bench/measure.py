@@ -43,6 +43,7 @@ def cell(name: str, size: int, backlog: int, folder: Path) -> dict[str, Any]:
         took["ack_floor"].append(raw.acknowledge(size))
         took["cipher"].append(seal(payload) if kind.sealed else 0.0)
         before = bytes_written()
+        queue.begin()
         took["put"].append(timed(lambda: queue.put(payload)))
         took["ack"].append(timed(lambda: acknowledged(queue, size)))
         written += bytes_written() - before

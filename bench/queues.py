@@ -15,7 +15,6 @@ from typing import Any
 
 from agent.clock import SystemClock
 from agent.outbox import Ballast, Claim, Outbox, SealKeys, SettleDelivered, claims, intake, migrations, owner
-from agent.outbox.corrections import facts
 from agent.outbox.retention import erase
 from agent.records import FaceResult, FaceVerdict, PictureKind, Receipt, Verification
 from drivers.card import CardKind
@@ -40,6 +39,9 @@ class Queue(ABC):
 
     @abstractmethod
     def __init__(self, folder: Path) -> None: ...
+
+    def begin(self) -> None:  # noqa: B027 -- most queues know nothing of what is only about to be put
+        """Note that something will be put soon."""
 
     @abstractmethod
     def put(self, payload: bytes) -> None: ...
@@ -143,7 +145,7 @@ class Storage(Queue):
 class Sealed(Queue):
     """The outbox as the agent uses it, opened mark, seal and digest included."""
 
-    note = "ours as it runs: opened mark, SM4-GCM seal, digest, attempt row, receipt"
+    note = "ours as it runs: opened mark, two pictures and facts under SM4-GCM, digest, attempt row, receipt"
     sealed = True
 
     def __init__(self, folder: Path) -> None:
@@ -151,18 +153,24 @@ class Sealed(Queue):
         self._clock = SystemClock()
         self._outbox = Outbox.open(folder, keys, self._clock, NO_LIMIT, ballast=Ballast(folder, 0))
         self._claim: Claim | None = None
+        self._next = _verification()
+
+    def begin(self) -> None:
+        self._next = _verification()
+        self._outbox.open_attempt(self._next.id)
 
     def put(self, payload: bytes) -> None:
-        one = _verification()
-        self._outbox.open_attempt(one.id)
-        self._outbox.put(one, {PictureKind.CAMERA: payload}, person=one.id, holds={})
+        one, self._next = self._next, _verification()
+        half = len(payload) // 2
+        pictures = {PictureKind.CAMERA: payload[:half], PictureKind.CARD: payload[half:]}
+        self._outbox.put(one, pictures, person=one.id, holds={})
 
     def take(self) -> bytes:
         self._claim = self._outbox.claim(self._clock.now())
         if self._claim is None:
             raise LookupError
         self._outbox.note_attempt(self._claim, **NOTED)  # type: ignore[arg-type]
-        return self._claim.picture(PictureKind.CAMERA) or b""
+        return b"".join(self._claim.picture(kind) or b"" for kind in (PictureKind.CAMERA, PictureKind.CARD))
 
     def done(self) -> None:
         if self._claim is None:
@@ -170,7 +178,10 @@ class Sealed(Queue):
         self._outbox.settle(self._claim, SettleDelivered(_receipt()))
 
     def fill(self, payload: bytes, count: int) -> None:
-        vault, plain = self._outbox._vault, {"picture:camera": payload, "facts": facts(_verification())}
+        vault, plain = (
+            self._outbox._vault,
+            {"picture:camera": payload, "facts": intake.facts(_verification())},
+        )
         _fill(self._outbox._owner, (intake.sealed(vault, _meta(), plain) for _ in range(count)), len(payload))
 
     def clean(self) -> None:
@@ -199,6 +210,39 @@ def _verification() -> Verification:
         valid_until="20400101",
         operator="测试员",
     )
+
+
+class BareSqlite(Queue):
+    """What SQLite itself takes: the limit of every queue in one."""
+
+    note = "one table, one INSERT, one DELETE; no state, no attempt, no receipt: SQLite's own limit"
+
+    def __init__(self, folder: Path) -> None:
+        self._connection = owner.connect(folder / "bare.db")
+        self._connection.execute("CREATE TABLE item (seq INTEGER PRIMARY KEY, body BLOB)")
+        self._seq = 0
+
+    def put(self, payload: bytes) -> None:
+        self._connection.execute("INSERT INTO item (body) VALUES (?)", (payload,))
+
+    def fill(self, payload: bytes, count: int) -> None:
+        self._connection.execute("PRAGMA synchronous = OFF")
+        _repeat(self.put, payload, count)
+        self._connection.execute("PRAGMA synchronous = FULL")
+
+    def take(self) -> bytes:
+        row = self._connection.execute("SELECT seq, body FROM item ORDER BY seq LIMIT 1").fetchone()
+        self._seq = row["seq"]
+        return bytes(row["body"])
+
+    def done(self) -> None:
+        self._connection.execute("DELETE FROM item WHERE seq = ?", (self._seq,))
+
+    def clean(self) -> None:
+        """Nothing is left."""
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 # --- the others ---------------------------------------------------------------------------------------
@@ -337,6 +381,7 @@ class DiskCache(Queue):
 QUEUES: dict[str, type[Queue]] = {
     "outbox, storage alone": Storage,
     "outbox, sealed": Sealed,
+    "bare SQLite": BareSqlite,
     "persist-queue": PersistQueue,
     "litequeue": LiteQueue,
     "huey": Huey,

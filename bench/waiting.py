@@ -61,7 +61,7 @@ from bench.queues import Sealed
 queue = Sealed(Path(sys.argv[1]))
 os.write(1, b"begin\\n")
 for _ in range(int(sys.argv[2])):
-    queue.put(bytes(2000)); queue.take(); queue.done()
+    queue.begin(); queue.put(bytes(2000)); queue.take(); queue.done()
 os.write(1, b"end\\n")
 os._exit(0)
 """

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from agent.outbox import Ballast, Outbox, SealKeys, owner, sealing
-from agent.outbox.corrections import facts
+from agent.outbox.intake import facts
 from agent.outbox.sealing import Key, KeyEncryptionKey
 from agent.outbox.vault import label
 from agent.records import FaceResult, FaceVerdict, PictureKind, Receipt, Verification

@@ -235,10 +235,13 @@ from outbox_support import HandClock, verification, receipt
 from agent.board import Board
 from agent.catalogue import AgentError
 from agent.housekeeping import Housekeeping
-from agent.outbox import SettleDelivered, space
+from agent.outbox import SettleDelivered, owner, retention, space, store
 from agent.ownership import owning
 from agent.records import PictureKind
+# A tenth of everything: the ballast is four times the most that the log may hold.
 space.BALLAST_BYTES, space.RESERVE_BYTES = 6 * 2**20, 2 * 2**20
+owner.AUTOCHECKPOINT_PAGES, store.CHECKPOINT_BYTES = owner.AUTOCHECKPOINT_PAGES // 10, 2**20
+retention.VACUUM_PAGES = 50
 folder = Path(sys.argv[1])
 settings = config("http://127.0.0.1:1").model_copy(update={"state_dir": str(folder / "state")})
 clock, kept = HandClock(), []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -43,7 +42,7 @@ def amend(
         pictures = _pictures(connection, vault, row)
         lacking = holds(corrected, {PictureKind(kind.partition(":")[2]) for kind in pictures})
         state = "held" if lacking else "ready"
-        plain = {"facts": facts(corrected), **pictures}
+        plain = {"facts": intake.facts(corrected), **pictures}
         meta, bodies = intake.sealed(
             vault,
             {
@@ -53,7 +52,6 @@ def amend(
                 "verified_at": row["verified_at"],
                 "created_at": millis(now),
                 "holds": holds_json(lacking),
-                "content": intake.digest(plain),
                 "supersedes": row["id"],
             },
             plain,
@@ -73,8 +71,3 @@ def _pictures(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) ->
     kinds = sorted(kind for kind in vault.kinds(connection, row) if kind.startswith("picture:"))
     found = {kind: vault.open(connection, find(connection, row["id"]), kind) for kind in kinds}
     return {kind: picture for kind, picture in found.items() if picture is not None}
-
-
-def facts(verification: Verification) -> bytes:
-    """Return the facts as they are sealed."""
-    return json.dumps(verification.to_facts(), ensure_ascii=False, sort_keys=True).encode()

@@ -6,12 +6,14 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from agent.catalogue import AgentError
 from agent.outbox import ledger, sealing
 from agent.outbox.owner import transaction
 from agent.outbox.vault import Vault, label
+from agent.records import Verification
 
 #: What the meta row says at first, kept beside the facts as well: a lost meta row is made anew from it.
 _ORIGIN = ("id", "person", "verified_at", "created_at", "holds", "content")
@@ -20,11 +22,19 @@ _ORIGIN = ("id", "person", "verified_at", "created_at", "holds", "content")
 def sealed(
     vault: Vault, meta: Mapping[str, Any], plain: Mapping[str, bytes]
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Seal a record's bodies under a fresh key. Return the whole meta row, and the sealed rows by kind."""
+    """Seal a record's bodies under a fresh key. Return the whole meta row, and the sealed rows by kind.
+
+    The bodies at the same time, for a woman and a registrar wait: OpenSSL works outside Python's lock.
+    """
     key, wrapped = vault.new_record_key(meta["id"])
-    bodies = {kind: sealing.seal(key, body, label(meta["id"], kind)) for kind, body in plain.items()}
+    content = vault.aside(partial(digest, plain))
+    rows = [
+        vault.aside(partial(sealing.seal, key, body, label(meta["id"], kind))) for kind, body in plain.items()
+    ]
+    bodies = {kind: row.result() for kind, row in zip(plain, rows, strict=True)}
     size = sum(len(body) for body in bodies.values())
-    return {**meta, "size": size, "wrapped_key": wrapped}, bodies
+    # What came from another machine keeps the digest of what was put there.
+    return {"content": content.result(), **meta, "size": size, "wrapped_key": wrapped}, bodies
 
 
 def insert(
@@ -69,10 +79,15 @@ def insert_within(
     return True
 
 
-def stands(connection: sqlite3.Connection, record: str, content: str) -> bool:
+def stands(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> bool:
     """Return whether the record is there with this content."""
-    row = connection.execute("SELECT content FROM record WHERE id = ?", (record,)).fetchone()
-    return row is not None and row["content"] == content
+    row = connection.execute("SELECT content FROM record WHERE id = ?", (meta["id"],)).fetchone()
+    return row is not None and row["content"] == meta["content"]
+
+
+def facts(verification: Verification) -> bytes:
+    """Return a verification as it is sealed."""
+    return json.dumps(verification.to_facts(), ensure_ascii=False, sort_keys=True).encode()
 
 
 def digest(bodies: Mapping[str, bytes]) -> str:

@@ -35,8 +35,8 @@ PRAGMAS: dict[str, tuple[str, object]] = {
     "foreign_keys": ("ON", 1),
     "busy_timeout": ("5000", 5000),
 }
-#: Bounded checkpoints: 16 MB of WAL at 16 KiB pages.
-AUTOCHECKPOINT_PAGES = 1000
+#: The fence, should nobody have moved the log before: 16 MiB of it.
+AUTOCHECKPOINT_PAGES = 16 * 2**20 // PAGE_BYTES
 
 
 class IoTrouble(AgentError):
@@ -85,12 +85,16 @@ class Owner:
 
     def run_if_room(self, work: Work[T]) -> T:
         """Run `work` as `run` does, but let a full disk refuse it: for what may be refused."""
+        return self.hand_in(work).result()
+
+    def hand_in(self, work: Work[T]) -> Future[T]:
+        """Hand `work` in without waiting for it."""
         answer: Future[T] = Future()
         with self._handing_in:
             if self._closed:
                 raise AgentError("E3105")
             self._work.put((work, answer))
-        return answer.result()
+        return answer
 
     def close(self) -> None:
         """Finish what was handed in, close the connection and end the thread."""

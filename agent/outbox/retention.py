@@ -77,3 +77,8 @@ def give_back(connection: sqlite3.Connection) -> bool:
 def checkpoint(connection: sqlite3.Connection) -> None:
     """Move the write-ahead log into the database and empty it: an idle outbox is one file."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def move_log(connection: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the database; the file stays, the next commits overwrite it in place."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -16,6 +16,8 @@ from agent import logs
 
 log = logs.get(__name__)
 
+#: Four times the most that the write-ahead log may hold (owner.AUTOCHECKPOINT_PAGES): it grows, is moved into
+#: the database, which grows as well, and some is left for the audit trail.
 BALLAST_BYTES = 64 * 2**20
 #: What must be left free for a new record to be taken: the write-ahead log's room to move.
 RESERVE_BYTES = 16 * 2**20

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from agent.catalogue import AgentError
 from agent.outbox import sealing
@@ -13,6 +16,8 @@ from agent.outbox.owner import transaction
 from agent.outbox.rows import millis
 from agent.outbox.sealing import Key, KeyEncryptionKey
 from agent.records import FACTS_SCHEMA, PictureKind, Supplement, Verification, supplemented
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,18 @@ class Vault:
 
     def __init__(self, keys: SealKeys) -> None:
         self._keys = keys
+        # OpenSSL works outside Python's lock: two pictures are sealed in the time of one.
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="seal")
         self._epochs: dict[int, Key] = {}
         self._lost: dict[int, str] = {}
+
+    def aside(self, work: Callable[[], T]) -> Future[T]:
+        """Do something that is long for Python, but short for OpenSSL, beside the caller."""
+        return self._pool.submit(work)
+
+    def close(self) -> None:
+        """End the threads that seal."""
+        self._pool.shutdown()
 
     @classmethod
     def opened(cls, connection: sqlite3.Connection, keys: SealKeys, now: datetime) -> Vault:

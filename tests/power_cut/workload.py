@@ -20,7 +20,7 @@ from outbox_support import HandClock, receipt, verification
 from agent import keys
 from agent.catalogue import AgentError
 from agent.config.schema import Config
-from agent.outbox import Outbox, SettleDelivered, SettleHeld, SettleLater, SettleParked, owner, space
+from agent.outbox import Outbox, SettleDelivered, SettleHeld, SettleLater, SettleParked, owner, space, store
 from agent.ownership import Ownership, owning
 from agent.records import FaceResult, Hold, PictureKind, Supplement
 from power_cut import mutants
@@ -40,6 +40,7 @@ def small() -> None:
     space.BALLAST_BYTES = BALLAST
     space.RESERVE_BYTES = 4096
     owner.AUTOCHECKPOINT_PAGES = 40
+    store.CHECKPOINT_BYTES = 100_000
 
 
 def mark(what: str, *values: str) -> None:
