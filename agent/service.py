@@ -21,6 +21,7 @@ from agent.clock import Clock, SystemClock
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
 from agent.config import Config, load
+from agent.console import Console
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
 from agent.hmpt.client import PlatformClient
@@ -31,7 +32,7 @@ from agent.notify import notify, watchdog_interval_s
 from agent.ownership import Ownership, owning
 from agent.station import Parts as StationParts
 from agent.station import Station
-from agent.supervisor import Loop, Supervisor
+from agent.supervisor import Loop, LoopState, Supervisor
 from agent.uploader import Parts as UploaderParts
 from agent.uploader import Uploader
 from agent.vision import CameraState, Vision
@@ -69,6 +70,7 @@ class Agent:
         self.completion = Completion(self._completion_parts())
         self.station = Station(self._station_parts())
         self._housekeeping = Housekeeping(self.live.config, own, self.board)
+        self.console = Console(self._console_powers(), self.board, clock)
         self._supervisor = Supervisor(self._loops())
 
     def start(self) -> None:
@@ -124,15 +126,32 @@ class Agent:
 
     # --- wiring -------------------------------------------------------------------------------------
 
+    def _console_powers(self) -> Powers:
+        return Powers(
+            own=self.own,
+            board=self.board,
+            loops=self._loop_states,
+            config=self.live.config,
+            record_ready=self.uploader.wake,
+            record_changed=self.completion.wake,
+        )
+
+    def _loop_states(self) -> list[LoopState]:
+        return self._supervisor.states()
+
     def _loops(self) -> list[Loop]:
         work = {
             "station": self.station.run,
             "uploader": self.uploader.run,
             "completion": self.completion.run,
             "housekeeping": self._housekeeping.run,
+            "console": self.console.run,
         }
-        if self.live.config().reader.source == "none":
+        config = self.live.config()
+        if config.reader.source == "none":
             del work["station"]
+        if config.console.listen == "none":
+            del work["console"]
         return [Loop(name, run, self._clock, self.board) for name, run in work.items()]
 
     def _station_parts(self) -> StationParts:

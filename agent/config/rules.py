@@ -28,8 +28,7 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
         yield ("platform", "encrypt"), "W6101", {}
     if not device.machine_code.endswith(device.device_no):
         yield ("device", "machine_code"), "W6102", {}
-    if not _is_loopback_host(config.console.listen.rpartition(":")[0]):
-        yield ("console", "listen"), "W6103", {}
+    yield from _listening(config.console.listen)
     shown = sum(int(part) for part in config.console.mask.number.split("+"))
     if shown >= 8:
         yield ("console", "mask", "number"), "W6104", {"shown": str(shown)}
@@ -63,6 +62,24 @@ def _not_yet(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
         for path, meant in keys.items():
             if meant:
                 yield path, code, {"key": ".".join(path)}
+
+
+def _listening(listen: str) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    host, _, port = listen.rpartition(":")
+    if listen == "none":
+        return
+    if not (_is_address(host) and 0 < int(port) < 65536):
+        yield ("console", "listen"), "E6032", {"key": "console.listen"}
+    elif not _is_loopback_host(host):
+        yield ("console", "listen"), "W6103", {}
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_pty(port: str) -> bool:

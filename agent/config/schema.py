@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 MIN_AUDIT_DAYS = 184
 #: Below this cosine the engine says "same person" of one stranger in a thousand of the same origin.
 FACE_THRESHOLD_FLOOR = 0.40
+#: An address and a port, or `none`: then nothing listens.
+LISTEN = r"^(none|(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]|localhost):\d{1,5})$"
 #: operationUser is VARCHAR(10) in table 4.2.
 MAX_OPERATOR_CHARS = 10
 
@@ -223,9 +225,7 @@ class Mask(Section):
 
 
 class Console(Section):
-    listen: Annotated[str, Field(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]|localhost):\d{1,5}$")] = (
-        "127.0.0.1:8765"
-    )
+    listen: Annotated[str, Field(pattern=LISTEN)] = "127.0.0.1:8765"
     clear_after_s: Annotated[float, Field(ge=1, le=3600)] = 30
     notice: str | None = None
     mask: Mask = Mask()

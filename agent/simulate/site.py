@@ -75,6 +75,8 @@ def _configuration(folder: Path, base_url: str, reader_port: str, camera: str, l
         "reader": {"port": reader_port, "photo_decoder": {"kind": "simulated"}},
         "camera": {"source": camera},
         "operators": {"default": "演示员"},
+        # Several made-up sites may run at once: whoever wants to look says where.
+        "console": {"listen": "none"},
     }
 
 
