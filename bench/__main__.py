@@ -32,42 +32,56 @@ def main() -> None:
     parser.add_argument("--sizes", default="200000,500000,1000000,6000000")
     parser.add_argument("--backlogs", default="0,2000")
     parser.add_argument("--quick", action="store_true", help="ours alone, without a backlog")
+    parser.add_argument("--sync-ms", type=float, default=0, help="let each sync take so much longer (strace)")
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
     names = [OURS, SEALED] if options.quick else list(QUEUES)
     backlogs = [0] if options.quick else [int(backlog) for backlog in options.backlogs.split(",")]
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-") as folder:
         print(f"{platform.machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}\n")
-        cells = list(_table(names, sizes, backlogs, Path(folder)))
+        cells = list(_table(names, sizes, backlogs, Path(folder), options.sync_ms))
         print()
         for line in [*_verdicts(cells), *_waiting(Path(folder), quick=options.quick)]:
             print(line)
 
 
 def _table(
-    names: Sequence[str], sizes: Sequence[int], backlogs: Sequence[int], folder: Path
+    names: Sequence[str], sizes: Sequence[int], backlogs: Sequence[int], folder: Path, sync_ms: float
 ) -> Iterator[dict[str, Any]]:
     print("| KB | waiting | queue | put ms | of the limit | claim + done ms | of the limit | written |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for size in sizes:
         for backlog in dict.fromkeys(min(backlog, MAX_BACKLOG_BYTES // size) for backlog in backlogs):
             for name in names:
-                cell = _measured(name, size, backlog, folder / "cell")
+                cell = _measured(name, size, backlog, folder / "cell", sync_ms)
                 put, ack = ("{:.2f} ({:.2f})".format(*cell[key]) for key in ("put_ratio", "ack_ratio"))
                 row = (size // 1000, backlog, name, cell["put_ms"], put, cell["ack_ms"], ack)
                 print("|", " | ".join(map(str, row)), "|", cell["written"], "|", flush=True)
                 yield cell
 
 
-def _measured(name: str, size: int, backlog: int, folder: Path) -> dict[str, Any]:
+def _measured(name: str, size: int, backlog: int, folder: Path, sync_ms: float) -> dict[str, Any]:
     folder.mkdir()
-    command = [sys.executable, "-m", "bench.measure", name, str(size), str(backlog), str(folder)]
+    command = [*_slower(sync_ms), sys.executable, "-m", "bench.measure", name, str(size), str(backlog)]
+    command.append(str(folder))
     try:
         run = subprocess.run(command, capture_output=True, text=True, check=True)
     finally:
         shutil.rmtree(folder)
     cell: dict[str, Any] = json.loads(run.stdout)
     return cell
+
+
+def _slower(sync_ms: float) -> list[str]:
+    """Return the command before a command that makes each of its syncs take `sync_ms` longer.
+
+    A virtual disk with a write-back cache syncs in a tenth of a millisecond, so that every queue is held
+    against its own instructions; a kiosk's disk takes milliseconds, and then the number of syncs decides.
+    """
+    if sync_ms <= 0:
+        return []
+    delay = f"inject=fsync,fdatasync:delay_enter={round(1000 * sync_ms)}"
+    return ["strace", "-f", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-e", delay, "-o", "/dev/null"]
 
 
 def _verdicts(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
