@@ -23,7 +23,7 @@ from drivers.errors import (
     ReaderUnplugged,
 )
 from drivers.sdt.frames import encode_reply
-from drivers.sdt.reader import SdtReader
+from drivers.sdt.reader import Newest, SdtReader
 from drivers.simulator.faults import Faults, parse_faults
 from drivers.simulator.reader import SimulatedReader
 from drivers.transport.serial import SerialTransport
@@ -42,9 +42,10 @@ def test_a_card_is_read_once_and_again_only_after_it_was_lifted() -> None:
         assert len(card.text_block) == 256
         assert len(card.photo_block) == 1024
         assert card.photo_block.startswith(bytes.fromhex("574C66007E00"))
-        assert sdt.newest_address() is None
+        assert sdt.newest() == Newest(there=True)
         assert read_card(sdt) is None
         reader.lift()
+        assert sdt.newest() == Newest(there=False)
         reader.place(CARDS[0])
         assert read_card(sdt) is not None
 

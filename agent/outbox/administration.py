@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ class Administration:
     def list_records(self, state: str | None, limit: int) -> list[RecordRow]:
         """Return the newest records."""
         return self._owner.run(partial(rows.list_records, state=state, limit=limit))
+
+    def newest(self) -> tuple[str, datetime] | None:
+        """Return the person, as keyed pseudonym, and the time of the record made last; None without any."""
+        return self._owner.run(rows.newest)
 
     def attempts(self, record: str) -> list[AttemptRow]:
         """Return every attempt to send a record."""

@@ -143,6 +143,12 @@ def list_records(connection: sqlite3.Connection, state: str | None, limit: int) 
     return [record_row(row) for row in rows]
 
 
+def newest(connection: sqlite3.Connection) -> tuple[str, datetime] | None:
+    """Return person and time of the record made last; None without any."""
+    row = connection.execute("SELECT person, created_at FROM record ORDER BY seq DESC LIMIT 1").fetchone()
+    return None if row is None else (row["person"], moment(row["created_at"]))
+
+
 def held(connection: sqlite3.Connection) -> list[HeldRecord]:
     """Return every held record, oldest first."""
     rows = connection.execute("SELECT id, holds FROM record WHERE state = 'held' ORDER BY seq").fetchall()

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from agent import logs
@@ -22,36 +22,23 @@ from agent.heartbeat import Heartbeat
 from agent.outbox import Outbox
 from agent.records import FaceResult, PictureKind
 from agent.station import flow
+from agent.station import watch as watching
+from agent.station.memory import ReaderMemory
 from agent.verify import reasons_to_hold, verify
 from agent.vision import Observation, Vision
 from drivers.card import CardRecord
-from drivers.errors import (
-    CodedError,
-    PhotoError,
-    ReaderError,
-    ReaderProtocolError,
-    ReaderRefused,
-    ReaderTimeout,
-)
+from drivers.errors import CodedError, PhotoError
 from drivers.photo import PhotoDecoder
 from drivers.sdt.reader import SdtReader
 
 log = logs.get(__name__)
 
-#: How long a reader that is missing is left alone before the next look: short enough for a replugged
-#: cable to feel immediate, long enough not to fill a log or a bus.
-REOPEN_S = 1.0
-#: Silent or garbled finds in a row before the line is closed and opened anew.
-FAULTS_BEFORE_REOPEN = 3
 #: How long the woman is asked to look at the camera.
 LOOK_S = 8.0
 #: What a decoder and a face engine may take beyond that before the loop counts as hung.
 LOOK_GRACE_S = 30.0
 
 COMPARED = {FaceResult.PASSED: "I2001", FaceResult.FAILED: "I2003", FaceResult.NOT_VERIFIED: "I2004"}
-
-#: Refusals that putting the card down again cannot mend: self-test failed, module not authorised.
-PERMANENT = frozenset({"E1107"})
 
 
 @dataclass(frozen=True)
@@ -77,8 +64,7 @@ class Station:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._desk = flow.Desk()
-        self._reader: SdtReader | None = None
-        self._faults = 0
+        self._watch = self._fresh_watch()
         self._told: str | None = None
         self._cut_off = False
         self._full = False
@@ -93,7 +79,7 @@ class Station:
                 heartbeat.beat()
                 stop.wait(self._turn())
         finally:
-            self._close_reader()
+            self._watch.close()
 
     def _start_afresh(self) -> None:
         """Forget an attempt that an earlier run of this loop died over: the woman is asked again."""
@@ -101,41 +87,55 @@ class Station:
         if self._cut_off:
             self._noted(lambda: self._parts.outbox.close_attempt(self._desk.attempt))
         self._desk = flow.Desk()
+        self._watch = self._fresh_watch()
+
+    def _fresh_watch(self) -> watching.ReaderWatch:
+        parts = self._parts
+        return watching.ReaderWatch(
+            watching.Means(
+                open_reader=parts.open_reader,
+                memory=ReaderMemory(parts.outbox, parts.audit, parts.pseudonyms, parts.clock),
+                monotonic=parts.clock.monotonic,
+                interval_s=lambda: parts.config().reader.poll_interval_s,
+                may_read=self._room,
+            )
+        )
 
     def _turn(self) -> float:
-        """Look once whether a card is there, and serve it. Return the seconds until the next look."""
-        try:
-            if self._reader is None:
-                self._reader = self._parts.open_reader()
-            found = self._reader.find()
-        except (ReaderTimeout, ReaderProtocolError) as error:
-            return self._line_fault(error)
-        except ReaderError as error:
-            return self._lost(error)
-        self._answered()
-        if found:
-            self._serve(self._reader)
-        return self._parts.config().reader.poll_interval_s
+        """Look once what became of reader and card. Return the seconds until the next look."""
+        for happening in self._watch.turn():
+            self._take(happening)
+        return self._watch.wait_s
 
-    def _answered(self) -> None:
-        self._faults = 0
-        if self._desk.phase is flow.Phase.READER_DOWN:
-            self._told = None
-            logs.say(log, "I1003", port=self._parts.config().reader.port)
-            self._parts.board.post("reader", state="ok")
-            interrupted = self._cut_off or bool(self._parts.outbox.interrupted())
-            self._handle(flow.ReaderUp(interrupted))
+    def _take(self, happening: watching.Happening) -> None:
+        match happening:
+            case watching.Up(sam_id):
+                self._reader_up(sam_id)
+            case watching.Down(error):
+                self._reader_down(error)
+            case watching.Presented(card, at):
+                self._parts.outbox.clear_interrupted()
+                self._cut_off = False
+                self._handle(flow.CardRead(uuid.uuid4().hex, card, at))
+            case watching.NotAgain(code):
+                logs.say(log, code)
+                self._parts.board.event(code)
+                self._handle(flow.CardUnreadable(code))
+            case watching.Unreadable(error):
+                logs.say_error(log, error)
+                self._parts.board.event(error.code, **error.facts)
+                self._handle(flow.CardUnreadable(error.code))
+            case watching.Lifted():
+                pass
 
-    def _line_fault(self, error: ReaderError) -> float:
-        """A find that was not answered: wait for the next one, and open the line anew if it goes on."""
-        self._faults += 1
-        if self._faults < FAULTS_BEFORE_REOPEN:
-            return self._parts.config().reader.poll_interval_s
-        return self._lost(error)
+    def _reader_up(self, sam_id: str) -> None:
+        self._told = None
+        logs.say(log, "I1003", port=self._parts.config().reader.port)
+        self._parts.board.post("reader", state="ok", sam_id=sam_id)
+        interrupted = self._cut_off or bool(self._parts.outbox.interrupted())
+        self._handle(flow.ReaderUp(interrupted))
 
-    def _lost(self, error: ReaderError) -> float:
-        self._close_reader()
-        self._faults = 0
+    def _reader_down(self, error: CodedError) -> None:
         # The same fault of the same reader is told once, not once a second.
         if self._told != error.code:
             self._told = error.code
@@ -143,33 +143,6 @@ class Station:
             self._parts.board.event(error.code, **error.facts)
         self._parts.board.post("reader", state="down", code=error.code)
         self._handle(flow.ReaderLost(error.code))
-        return REOPEN_S
-
-    def _close_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-
-    def _serve(self, reader: SdtReader) -> None:
-        presented_at = self._parts.clock.monotonic()
-        if not self._room():
-            return
-        try:
-            reader.select()
-            card = self._with_newest_address(reader, reader.read())
-        except ReaderRefused as error:
-            if error.code in PERMANENT:
-                self._lost(error)
-            else:
-                self._unreadable(error)
-        except (ReaderTimeout, ReaderProtocolError) as error:
-            self._unreadable(error)
-        except ReaderError as error:
-            self._lost(error)
-        else:
-            self._parts.outbox.clear_interrupted()
-            self._cut_off = False
-            self._handle(flow.CardRead(uuid.uuid4().hex, card, presented_at))
 
     def _room(self) -> bool:
         """Return whether a record would be kept; if not, say so before a woman is asked to look up."""
@@ -184,21 +157,6 @@ class Station:
             return False
         self._full = False
         return True
-
-    def _with_newest_address(self, reader: SdtReader, card: CardRecord) -> CardRecord:
-        """Add the address appended to the chip, where the site sends that one; its absence costs no card."""
-        if self._parts.config().platform.conventions.address != "newest":
-            return card
-        try:
-            return replace(card, newest_address=reader.newest_address())
-        except ReaderError as error:
-            logs.say_error(log, error)
-            return card
-
-    def _unreadable(self, error: ReaderError) -> None:
-        logs.say_error(log, error)
-        self._parts.board.event(error.code, **error.facts)
-        self._handle(flow.CardUnreadable(error.code))
 
     # --- effects ------------------------------------------------------------------------------------
 
@@ -283,6 +241,7 @@ class Station:
             logs.say_error(log, error, attempt=attempt)
             parts.board.event(error.code, **error.facts)
             return flow.NotKept(attempt, error.code)
+        self._watch.kept(card)
         self._told_kept(attempt, card, observation, holds=len(holds))
         return flow.Kept(attempt, len(holds))
 

@@ -27,7 +27,9 @@ SAM_ID = Command("read SAM id", 0x12, 0xFF, 1.0, range(16, 17))
 FIND_CARD = Command("find card", 0x20, 0x01, 1.0, range(4, 5))
 SELECT_CARD = Command("select card", 0x20, 0x02, 1.0, range(8, 9))
 READ_BASE = Command("read base information", 0x30, 0x01, 3.0, range(17, 4096))
+READ_BASE_FINGERPRINT = Command("read base information and fingerprints", 0x30, 0x10, 5.0, range(19, 4096))
 READ_NEWEST_ADDRESS = Command("read newest address", 0x30, 0x03, 2.0, range(70, 71))
+SET_RF_BYTES = Command("set bytes per radio frame", 0x61, 0xFF, 1.0, range(1))
 
 
 class Status(IntEnum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from drivers.card import CardRecord
 from drivers.errors import ReaderError, ReaderProtocolError, ReaderRefused, ReaderTimeout
@@ -19,8 +20,11 @@ from drivers.sdt.commands import (
     READ_BASE,
     READ_NEWEST_ADDRESS,
     RESEND,
+    RESET_SAM,
     SAM_ID,
+    SAM_STATUS,
     SELECT_CARD,
+    SET_RF_BYTES,
     Command,
     Status,
     status_name,
@@ -35,8 +39,19 @@ INTER_BYTE_S = 0.25
 #: The longest answer and its command, in bits on the wire.
 LONGEST_BITS = (1295 + 10) * 10
 
+#: Reads that a line is given to get rid of what is old; a line that talks without end is none of ours.
+STALE_READS = 64
+
 #: Find is answered "failed" both when nothing lies there and when the card was read and not lifted.
 NO_CARD = frozenset({Status.FIND_FAILED, Status.NO_CARD_YET})
+
+
+@dataclass(frozen=True)
+class Newest:
+    """What 30 03 was answered: `there` is whether the card that was read still lies there unmoved."""
+
+    there: bool
+    address: str | None = field(default=None, repr=False)
 
 
 class SdtReader:
@@ -72,12 +87,31 @@ class SdtReader:
         text, photo = _blocks(data)
         return textblock.parse(text, photo)
 
-    def newest_address(self) -> str | None:
-        """Return the address appended later; None where there is none, or the reader lacks the command."""
+    def newest(self) -> Newest:
+        """Ask for the address appended later, of a card that was read and has not moved since."""
         frame = self._ask(READ_NEWEST_ADDRESS)
-        if frame.code != Status.SUCCESS:
-            return None
-        return frame.data.decode("utf-16-le", errors="surrogatepass").strip(" \0\u3000") or None
+        text = textblock.text_of(frame.data) if frame.code == Status.SUCCESS else ""
+        return Newest(frame.code in {Status.SUCCESS, Status.NO_CONTENT}, text or None)
+
+    def reset(self) -> None:
+        """Reset the security module, as a power cycle would. ReaderError when even that is not answered.
+
+        For a module that hangs: what is on its way then is not waited for, and passes unheard later.
+        """
+        self._start_afresh()
+        self._send(RESET_SAM)
+        frame = self._await(RESET_SAM)
+        # Any status-only answer could be an old one: the next exchange asks for the id first.
+        if frame.code in PERMANENT:
+            raise _refused(RESET_SAM, frame.code)
+
+    def status(self) -> int:
+        """Return what the module says of itself: 90 well, 60 self-test failed, 66 not authorised."""
+        return self._ask(SAM_STATUS).code
+
+    def set_rf_bytes(self, count: int) -> None:
+        """Set the most bytes of one frame between module and antenna: 24..255, 0x58 from the factory."""
+        self._expect_success(SET_RF_BYTES, bytes((count,)))
 
     def sam_id(self) -> str:
         """Return the security module's id in its printed form."""
@@ -87,39 +121,47 @@ class SdtReader:
         """Give the line back."""
         self._transport.close()
 
-    def _expect_success(self, command: Command) -> Frame:
-        frame = self._ask(command)
+    def _expect_success(self, command: Command, data: bytes = b"") -> Frame:
+        frame = self._ask(command, data)
         if frame.code != Status.SUCCESS:
             raise _refused(command, frame.code)
         return frame
 
-    def _ask(self, command: Command) -> Frame:
+    def _ask(self, command: Command, data: bytes = b"") -> Frame:
         """Send a command and return its answer; once more when the reader says it did not understand us."""
-        frame = self._exchange(command)
-        return self._exchange(command) if frame.code in RESEND else frame
+        frame = self._exchange(command, data)
+        return self._exchange(command, data) if frame.code in RESEND else frame
 
-    def _exchange(self, command: Command) -> Frame:
+    def _exchange(self, command: Command, data: bytes) -> Frame:
         # Nothing may lie there before we asked: a late or doubled answer would be taken for the next one.
         if not self._line_clean or self._transport.read(0.0):
             self._resynchronise()
         # Dirty until answered: whatever ends this exchange early leaves an answer on its way.
         self._line_clean = False
         self._arrived.clear()
-        self._send(command)
+        self._send(command, data)
         frame = self._await(command)
         self._line_clean = True
         return frame
 
     def _resynchronise(self) -> None:
         """Let every answer that is still on its way pass, by asking for one that no other resembles."""
-        self._decoder = FrameDecoder()
-        self._arrived.clear()
+        self._start_afresh()
         self._send(SAM_ID)
         while self._await(SAM_ID).code != Status.SUCCESS:
             pass
 
-    def _send(self, command: Command) -> None:
-        self._transport.write(encode_command(command.command, command.parameter))
+    def _start_afresh(self) -> None:
+        """Forget what has come so far and hear out what lies there: left behind, it would spoil the next."""
+        self._line_clean = False
+        self._decoder = FrameDecoder()
+        self._arrived.clear()
+        for _ in range(STALE_READS):
+            if not self._transport.read(0.0):
+                break
+
+    def _send(self, command: Command, data: bytes = b"") -> None:
+        self._transport.write(encode_command(command.command, command.parameter, data))
 
     def _await(self, command: Command) -> Frame:
         """Return the next frame that can be an answer to `command`; others are old and pass unheard."""
@@ -168,11 +210,13 @@ def _refused(command: Command, code: int) -> ReaderError:
 
 
 def _blocks(data: bytes) -> tuple[bytes, bytes]:
-    """Return text and photo by the announced lengths. ReaderProtocolError when these do not add up."""
-    if len(data) < 4:
-        raise ReaderProtocolError(expected="two block lengths", received=f"{len(data)} bytes")
-    text_size, photo_size = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
-    if 4 + text_size + photo_size != len(data):
-        announced = 4 + text_size + photo_size
-        raise ReaderProtocolError(expected=f"{announced} bytes of blocks", received=len(data))
-    return data[4 : 4 + text_size], data[4 + text_size :]
+    """Return text and photo by the announced lengths. ReaderProtocolError when these do not add up.
+
+    A third length announces fingerprints: understood, and dropped here, for nobody needs them.
+    """
+    for count in (2, 3):
+        sizes = [int.from_bytes(data[at : at + 2], "big") for at in range(0, 2 * count, 2)]
+        if len(data) >= 2 * count and 2 * count + sum(sizes) == len(data):
+            text_ends = 2 * count + sizes[0]
+            return data[2 * count : text_ends], data[text_ends : text_ends + sizes[1]]
+    raise ReaderProtocolError(expected="blocks of the announced lengths", received=f"{len(data)} bytes")

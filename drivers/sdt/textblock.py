@@ -95,9 +95,13 @@ def kind_of(block: bytes) -> CardKind:
 
 
 def _text(block: bytes, places: tuple[tuple[int, int], ...]) -> str:
-    raw = b"".join(block[offset : offset + size] for offset, size in places)
+    return text_of(b"".join(block[offset : offset + size] for offset, size in places))
+
+
+def text_of(raw: bytes) -> str:
+    """Return a field's text without its padding; an odd last byte is no character."""
     # "surrogatepass" keeps what a broken chip holds instead of replacing it; UCS-2 has no surrogates.
-    return raw.decode("utf-16-le", errors="surrogatepass").strip(" \0\u3000")
+    return raw[: len(raw) // 2 * 2].decode("utf-16-le", errors="surrogatepass").strip(" \0\u3000")
 
 
 def _flaws(kind: CardKind, fields: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -222,7 +222,7 @@ class SimulatedReader:
         if command == b"\x30\x01":
             return self._read()
         if command == b"\x30\x03":
-            return _reply(0x91)
+            return _reply(0x91 if self._card is not None and self._stage is Stage.READ else 0x41)
         return _reply(0x21)
 
     def _find(self) -> bytes:

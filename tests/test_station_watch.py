@@ -1,0 +1,152 @@
+"""The watch over a real line: opening, losing, resetting, recognising the reader and the card on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from drivers_support import CARDS, simulated, until
+
+from agent.catalogue import AgentError
+from agent.station import watch as watching
+from drivers.card import CardRecord
+from drivers.discovery import open_transport
+from drivers.sdt.reader import SdtReader
+from drivers.simulator.reader import SimulatedReader
+
+SAM_ID = "05.01-20101129-0001228293-0296863149"
+
+
+@dataclass
+class Remembered:
+    """A memory that ends with the test."""
+
+    sam_id: str | None = None
+    last: str = ""
+
+    def pinned(self) -> str | None:
+        return self.sam_id
+
+    def pin(self, sam_id: str) -> None:
+        self.sam_id = sam_id
+
+    def identity(self, card: CardRecord) -> str:
+        return card.number
+
+    def verified(self) -> tuple[str, float]:
+        return self.last, 500.0
+
+
+@dataclass
+class Desk:
+    """A watch and what it told."""
+
+    watch: watching.ReaderWatch
+    memory: Remembered
+    told: list[watching.Happening] = field(default_factory=list)
+
+    def turn(self) -> None:
+        time.sleep(self.watch.wait_s)
+        self.told += self.watch.turn()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        def once() -> bool:
+            self.turn()
+            return condition()
+
+        until(once, 30)
+
+    def names(self) -> list[str]:
+        return [type(one).__name__ for one in self.told]
+
+
+@contextmanager
+def watched(reader: SimulatedReader, memory: Remembered | None = None) -> Iterator[Desk]:
+    known = memory or Remembered()
+    watch = watching.ReaderWatch(
+        watching.Means(
+            open_reader=lambda: SdtReader(open_transport(reader.port), time.monotonic, reader.port),
+            memory=known,
+            monotonic=time.monotonic,
+            interval_s=lambda: 0.02,
+        )
+    )
+    try:
+        yield Desk(watch, known)
+    finally:
+        watch.close()
+
+
+def test_the_first_reader_is_commissioned_and_another_one_is_an_alarm() -> None:
+    with simulated() as reader:
+        with watched(reader) as desk:
+            desk.until(lambda: desk.told == [watching.Up(SAM_ID)])
+            assert desk.memory.sam_id == SAM_ID
+        with watched(reader, Remembered(sam_id="05.01-20200101-0000000001-0000000002")) as desk:
+            reader.place(CARDS[0])
+            desk.until(lambda: len(desk.told) >= 2)
+            for down in desk.told:
+                assert isinstance(down, watching.Down)
+                assert isinstance(down.error, AgentError)
+                assert down.error.code == "E1109"
+                assert down.error.facts["received"] == SAM_ID
+
+
+def test_a_card_is_told_once_and_the_last_one_only_recognised() -> None:
+    with simulated() as reader:
+        reader.place(CARDS[0])
+        with watched(reader) as desk:
+            desk.until(lambda: "Presented" in desk.names())
+            presented = desk.told[-1]
+            assert isinstance(presented, watching.Presented)
+            assert presented.card.number == CARDS[0].number
+            for _ in range(10):
+                desk.turn()
+            reader.lift()
+            desk.until(lambda: "Lifted" in desk.names())
+            assert desk.names() == ["Up", "Presented", "Lifted"]
+            reader.place(CARDS[1])
+        with watched(reader, Remembered(last=CARDS[1].number)) as desk:
+            desk.until(lambda: len(desk.told) == 2)
+            assert desk.told[1] == watching.NotAgain("W1003")
+
+
+def test_the_same_card_a_moment_after_its_record_asks_first() -> None:
+    with simulated() as reader, watched(reader) as desk:
+
+        def laid() -> watching.Happening:
+            reader.place(CARDS[0])
+            desk.until(lambda: not {"Presented", "NotAgain"}.isdisjoint(desk.names()))
+            told = desk.told[-1]
+            reader.lift()
+            desk.until(lambda: "Lifted" in desk.names())
+            desk.told.clear()
+            return told
+
+        first = laid()
+        assert isinstance(first, watching.Presented)
+        desk.watch.kept(first.card)
+        assert laid() == watching.NotAgain("W1002")
+        assert isinstance(laid(), watching.Presented)
+
+
+def test_a_card_that_may_not_be_read_yet_is_read_once_it_may() -> None:
+    allowed: list[bool] = []
+    with simulated() as reader:
+        means = watching.Means(
+            open_reader=lambda: SdtReader(open_transport(reader.port), time.monotonic, reader.port),
+            memory=Remembered(),
+            monotonic=time.monotonic,
+            interval_s=lambda: 0.02,
+            may_read=lambda: bool(allowed),
+        )
+        desk = Desk(watching.ReaderWatch(means), Remembered())
+        reader.place(CARDS[0])
+        for _ in range(5):
+            desk.turn()
+        assert desk.names() == ["Up"]
+        allowed.append(True)
+        desk.until(lambda: desk.names() == ["Up", "Presented"])
+        desk.watch.close()
