@@ -11,7 +11,7 @@ from agent.config.schema import Config
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.signing import Identity
 from agent.records import PictureKind
-from agent.simulate.platform import Faults, SimulatedPlatform
+from agent.simulate.platform import Dialect, Faults, SimulatedPlatform
 
 SECRET, APP_ID, TICKET = "Kx7pQ2mZ9sR4tV1w", "ORG-TEST-0001", "ticket-abc"
 JPEG = b"\xff\xd8\xff" + bytes(range(256)) * 40 + b"\xff\xd9"
@@ -60,9 +60,10 @@ def connected(
     **conventions: Any,
 ) -> Iterator[tuple[PlatformClient, SimulatedPlatform, Config]]:
     """Serve a platform, and give a client whose device is registered there."""
-    platform = SimulatedPlatform(
-        secret, APP_ID, TICKET, faults=faults, encrypted=encrypt, answers_signed=signed
+    dialect = Dialect(
+        encryption="required" if encrypt else "off", answer_time="own" if signed else "unsigned"
     )
+    platform = SimulatedPlatform(secret, APP_ID, TICKET, faults=faults, dialect=dialect)
     with platform:
         settings = config(platform.url, encrypt=encrypt, **conventions)
         speaker = client(settings, secret)

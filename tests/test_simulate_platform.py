@@ -5,33 +5,17 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import os
 import shutil
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from platform_support import APP_ID, JPEG, MACHINE, PLAIN, SECRET, TICKET, VERIFICATION
 
-from agent.simulate import rules
-from agent.simulate.platform import SimulatedPlatform, parse_faults
-
-SECRET, APP_ID, TICKET = "Kx7pQ2mZ9sR4tV1w", "ORG-TEST-0001", "ticket"
-JPEG = base64.b64encode(b"\xff\xd8\xffpicture\xff\xd9").decode()
-# The document's own examples, with what its tables add or correct.
-MACHINE: dict[str, Any] = {
-    "deptId": "123456", "deptName": "妇产科", "machineManufacturer": "M", "machineMode": "TSR-R3", "machineCode": "123456",
-    "deviceNo": "1234567", "purchaseTime": "2024-06-01", "status": 0, "registerUser": "刘xx",
-}  # fmt: skip
-VERIFICATION: dict[str, Any] = {
-    "realName": "吴xx", "cardType": "0", "cardNo": "450211190000000516", "sexCode": "2", "sexName": "女", "nationalCode": "01",
-    "nationalName": "汉族", "operationUser": "刘xx", "birthday": "1998-01-30", "address": "宁夏回族自治区常州市崇礼县",
-    "police": "宁夏回族自治区常州市公安局", "cardStartDate": "2019-11-30", "cardEndDate": "2029-02-04", "headImg": JPEG,
-    "cameraImg": JPEG, "faceScore": 0.88, "faceResult": "1", "verifyDate": "2024-06-11", "verifyTime": "2024-06-11 17:33:55",
-    "certTimeoutStatus": 0, "deviceNo": "1234567", "machineCode": "123456",
-}  # fmt: skip
+from agent.simulate import rules, wire
+from agent.simulate.platform import SimulatedPlatform
 
 
 def openssl(*arguments: str, given: bytes) -> bytes:
@@ -60,7 +44,7 @@ def test_signature_and_cipher_agree_with_the_openssl_command() -> None:
         plain = json.dumps(MACHINE).encode()
         sealed = openssl("enc", "-sm4-ecb", "-K", key, given=plain)
         for text in (sealed.hex(), sealed.hex().upper(), base64.b64encode(sealed).decode()):
-            assert platform._content(json.dumps({"data": text}).encode()) == MACHINE
+            assert wire.decrypted(platform.dialect, SECRET.encode(), text) == plain
 
 
 class Caller:
@@ -88,7 +72,7 @@ class Caller:
 
 @pytest.fixture
 def caller() -> Any:
-    with SimulatedPlatform(SECRET, APP_ID, TICKET, encrypted=False) as platform:
+    with SimulatedPlatform(SECRET, APP_ID, TICKET, dialect=PLAIN) as platform:
         one = Caller(platform)
         yield one
         one.session.close()
@@ -155,18 +139,18 @@ def test_each_header_is_required_and_checked(caller: Caller, headers: dict[str, 
 def test_every_rule_of_the_upload_table(field: str, value: object) -> None:
     fields = copy.deepcopy(VERIFICATION)
     fields[field] = value
-    assert field in rules.faults(fields, rules.VERIFICATION)
+    assert field in rules.faults(fields, rules.verification())
 
 
 @pytest.mark.parametrize("field", sorted(MACHINE))
 def test_every_field_of_the_registration_is_required(field: str) -> None:
     fields = {name: value for name, value in MACHINE.items() if name != field}
-    assert rules.faults(fields, rules.MACHINE) == [field]
+    assert rules.faults(fields, rules.machine()) == [field]
 
 
 def test_the_permanent_mark_and_the_finger_fields_are_allowed() -> None:
     extra = {"cardEndDate": "-", "fingerCollectImg": JPEG, "fingerScore": 0.5, "fingerResult": 1}
-    assert rules.faults(VERIFICATION | extra, rules.VERIFICATION) == []
+    assert rules.faults(VERIFICATION | extra, rules.verification()) == []
 
 
 @pytest.mark.parametrize(
@@ -181,17 +165,3 @@ def test_an_encrypted_platform_takes_no_plain_body() -> None:
         one = Caller(platform)
         assert one.post("/machine/info", MACHINE)["msg"] == "数据未加密"
         one.session.close()
-
-
-def test_a_ledger_line_torn_by_a_kill_is_passed_over(tmp_path: Path) -> None:
-    ledger = tmp_path / "ledger"
-    ledger.write_text('{"kind": "device", "machineCode": "1", "deviceNo": "2"}\n{"kind": "rec')
-    with SimulatedPlatform(SECRET, APP_ID, TICKET, ledger) as platform:
-        assert platform.ledger.devices() == {("1", "2")}
-    assert os.path.exists(ledger)
-
-
-def test_faults_are_read_and_wrong_ones_refused() -> None:
-    assert parse_faults(["lost-answer=3", "delay=0.5"]).lost_answer == 3
-    with pytest.raises(ValueError, match="no fault 'lost'"):
-        parse_faults(["lost=1"])

@@ -102,26 +102,71 @@ def reader(
     "faults",
     multiple=True,
     metavar="NAME=VALUE",
-    help="lost-answer, unavailable, delay, forge ...",
+    help="每 N 个请求一次 / every Nth request: lost-answer, reset, unavailable, forge, delay ...",
+)
+@click.option(
+    "--manner",
+    type=click.Choice(("likely", "strict", "lenient")),
+    default="likely",
+    show_default=True,
+    help="从哪种平台出发 / which platform to start from",
+)
+@click.option(
+    "--dialect",
+    "knobs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="文档未定之处 / what the document leaves open: sign-encoding=base64 ...",
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="MACHINE_CODE:DEVICE_NO",
+    help="管理员已录入的设备 / a device that the administrator entered by hand",
 )
 @pass_settings
-def platform(settings: Settings, port: int, ledger: Path, faults: tuple[str, ...]) -> None:
+def platform(
+    settings: Settings,
+    port: int,
+    ledger: Path,
+    faults: tuple[str, ...],
+    manner: str,
+    knobs: tuple[str, ...],
+    devices: tuple[str, ...],
+) -> None:
     """模拟平台：使用 --config 中的机构号与密钥 / simulate the platform with the secrets of --config."""
     from agent import keys
+    from agent.simulate.dialect import MANNERS, parse_dialect
     from agent.simulate.platform import SimulatedPlatform, parse_faults
 
-    with _usage():
-        chosen = parse_faults(faults)
     config = settings.config().platform
     secret = keys.read_secret(config.org_app_secret, "platform.org_app_secret").decode()
     ticket = keys.read_secret(config.authorization, "platform.authorization").decode()
-    simulated = SimulatedPlatform(secret, config.org_app_id, ticket, ledger, port=port, faults=chosen)
+    with _usage():
+        simulated = SimulatedPlatform(
+            secret,
+            config.org_app_id,
+            ticket,
+            ledger,
+            port=port,
+            dialect=parse_dialect(knobs, MANNERS[manner]),
+            faults=parse_faults(faults),
+        )
     with _until_signalled() as done, simulated:
+        simulated.enter_by_hand(_device(text) for text in devices)
         settings.say(
             f"模拟平台：{simulated.url}，账本 {ledger}",
             f"simulated platform: {simulated.url}, ledger {ledger}",
         )
         done.wait()
+
+
+def _device(text: str) -> tuple[str, str]:
+    machine, _, number = text.rpartition(":")
+    if not machine or not number:
+        raise click.BadParameter(text, param_hint="--device MACHINE_CODE:DEVICE_NO")
+    return machine, number
 
 
 @contextmanager

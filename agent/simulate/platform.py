@@ -1,80 +1,43 @@
 """The platform as its document describes it, on loopback: for demo, tests and rehearsals.
 
 Written from the document, not from the client: both endpoints, five headers, HMAC-SM3 over id and time,
-SM4-ECB bodies, every field's rule, registered and enabled devices only, the documented answers. It knows
-no idempotency, because the document has none: the same request id twice gives two lines in the ledger.
+SM4-ECB bodies, every field's rule, registered and enabled devices only, the documented answers - in any
+dialect that the document leaves room for, and with faults to order.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import hmac
-import json
-import re
 import socket
+import struct
+import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.algorithms import SM4
-from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.padding import PKCS7
+from agent.simulate import answer as answers
+from agent.simulate import wire
+from agent.simulate.answer import Answer, Composer
+from agent.simulate.dialect import LIKELY, Dialect, parse_dialect
+from agent.simulate.faults import Faults, Schedule, parse_faults
+from agent.simulate.judgement import MACHINE_INFO, VERIFICATION, Judge, Party, Refusal, Request
+from agent.simulate.ledger import Device, Ledger
 
-from agent.simulate import rules
-from agent.simulate.ledger import Ledger
+__all__ = ["Dialect", "Faults", "SimulatedPlatform", "parse_dialect", "parse_faults"]
 
-MACHINE_INFO = "/machine/info"
-VERIFICATION = "/verification/pregnant_woman/first"
-WINDOW_MS = 5 * 60 * 1000
-MAX_BODY = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class Faults:
-    """How the platform misbehaves. N: every Nth request for a record. 0: never."""
-
-    lost_answer: int = 0  # accepted and written down, the connection closed without an answer
-    unavailable: int = 0  # 503 with Retry-After: 1
-    forge: int = 0  # accepted, the answer's signature wrong
-    garbage: int = 0  # accepted, the answer unreadable
-    refuse: int = 0  # A2301
-    html: int = 0  # a page with status 200
-    down: int = 0  # 1: 503 for everything
-    delay: float = 0.0  # seconds before each answer
-
-
-def parse_faults(texts: Iterable[str]) -> Faults:
-    """Read NAME=VALUE texts, names with dashes or underscores. ValueError for one that is none."""
-    known = {field.name for field in fields(Faults)}
-    chosen: dict[str, Any] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        name = name.replace("-", "_")
-        if name not in known:
-            raise ValueError(f"no fault {name!r}; there are {', '.join(sorted(known))}")
-        chosen[name] = float(value) if name == "delay" else int(value)
-    return Faults(**chosen)
-
-
-class Refusal(Exception):
-    """The platform says no, in the document's way."""
-
-    def __init__(self, message: str, code: int = 500, exception: str = "A2301") -> None:
-        super().__init__(message)
-        self.answer = {"code": code, "msg": message, "exceptionCode": exception}
+#: A client that says nothing for so long is hung up on; an ordered `hang` lasts as long.
+SILENCE_S = 30.0
+#: A slow answer comes a piece at a time with such pauses.
+DRIP_S = 0.2
+DRIP_BYTES = 8
 
 
 class SimulatedPlatform:
-    """Serves until closed. Whether answers are signed the document leaves open, so both exist."""
+    """Serves until closed. `dialect` and `faults` may be replaced while it serves."""
 
     def __init__(
         self,
@@ -84,19 +47,20 @@ class SimulatedPlatform:
         ledger: Path | None = None,
         *,
         port: int = 0,
+        dialect: Dialect = LIKELY,
         faults: Faults | None = None,
-        encrypted: bool = True,
-        answers_signed: bool = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.secret = secret.encode()
-        self.app_id = app_id
-        self.authorization = authorization
+        self.dialect = dialect
         self.faults = faults or Faults()
-        self.encrypted = encrypted
-        self.answers_signed = answers_signed
         self.ledger = Ledger(ledger)
-        self._count = 0
-        self._lock = threading.Lock()
+        self._party = Party(secret.encode(), app_id, authorization)
+        wire.check(dialect, self._party.secret)
+        self._clock = clock
+        self._judge = Judge(self._party, self.ledger, clock)
+        self._composer = Composer(self._party)
+        self._schedule = Schedule()
+        self._closing = threading.Event()
         self._server = _Server(port, self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="platform", daemon=True
@@ -114,201 +78,173 @@ class SimulatedPlatform:
     @property
     def url(self) -> str:
         """Return the base URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self._server.server_address[1]}{self.dialect.prefix}"
 
     def accepted(self) -> list[dict[str, Any]]:
         """Return every accepted record's ledger line."""
         return self.ledger.records()
 
+    def order(self, *names: str) -> None:
+        """Order a fault for each of the next requests that `faults.on` names; `ok` for none."""
+        self._schedule.order(*names)
+
+    def enter_by_hand(self, devices: Iterable[Device], *, enabled: bool = True) -> None:
+        """Note devices as a hospital's administrator does, by (machineCode, deviceNo); or switch them off."""
+        for machine, number in devices:
+            if (
+                self.ledger.enabled((machine, number)) != enabled
+                or (machine, number) not in self.ledger.devices()
+            ):
+                self.ledger.append(
+                    {
+                        "kind": "device",
+                        "machineCode": machine,
+                        "deviceNo": number,
+                        "status": 0 if enabled else 1,
+                    }
+                )
+
+    def sign(self, time_text: str) -> str:
+        """Return HMAC_SM3(orgAppId + time, secret) as this platform writes it."""
+        return wire.sign(self.dialect, self._party.secret, self._party.app_id, time_text)
+
+    def opened(self, request: Request) -> dict[str, Any]:
+        """Return a request's fields as this platform reads them. Refusal for one it does not take."""
+        return self._judge.opened(request, self.dialect, self.faults)
+
     def close(self) -> None:
         """Stop serving and close the ledger."""
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
         self.ledger.close()
 
-    # --- one request --------------------------------------------------------------------------------
+    # --- one request, from the handler's threads ------------------------------------------------------
 
-    def number(self) -> int:
-        """Return the running number of a request for a record."""
-        with self._lock:
-            self._count += 1
-            return self._count
+    def now(self) -> float:
+        """Return the platform's idea of the time, in seconds since 1970."""
+        return self._clock() + self.faults.skew
 
-    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """Return the answer's fields. Refusal for whatever the document does not allow."""
-        self._check_headers(headers)
-        content = self._content(body)
-        if path == MACHINE_INFO:
-            return self._register(content)
-        return self._verify(content, headers["hmpt-portal-request-id"], body)
+    def due(self, path: str) -> frozenset[str]:
+        """Return which faults befall the request that just came in."""
+        return self._schedule.next(self.faults, record=path.endswith(VERIFICATION))
 
-    def sign(self, time_text: str) -> str:
-        """Return HMAC_SM3(orgAppId + time, secret) in lower-case hex."""
-        mac = HMAC(self.secret, hashes.SM3())
-        mac.update((self.app_id + time_text).encode())
-        return mac.finalize().hex()
+    def serve(self, request: Request, names: frozenset[str]) -> Answer:
+        """Return what answers a request."""
+        faults, dialect = self.faults, self.dialect
+        self._closing.wait(faults.delay)
+        early = answers.before(names, faults, self.now())
+        if early is not None:
+            return early
+        status, content = self._judged(request, names)
+        if content is None:
+            return Answer(status, answers.HTML, b"<html>error</html>")
+        sent = request.headers.get("hmpt-portal-time", "")
+        return self._composer.answer(status, content, request.request_id, sent, self.now(), dialect, names)
 
-    def _check_headers(self, headers: Mapping[str, str]) -> None:
-        if headers.get("Authorization") != self.authorization:
-            raise Refusal("ESB票据无效", 401)
-        if headers.get("hmpt-portal-org-app-id") != self.app_id:
-            raise Refusal("机构不存在", 401)
-        sent = headers.get("hmpt-portal-time", "")
-        if not re.fullmatch(r"\d{13}", sent) or abs(int(sent) - time.time() * 1000) > WINDOW_MS:
-            raise Refusal("时间戳无效", 401)
-        if not hmac.compare_digest(headers.get("hmpt-portal-sign", "").encode(), self.sign(sent).encode()):
-            raise Refusal("签名错误", 401)
-        if not re.fullmatch(r"[0-9A-Fa-f-]{32,36}", headers.get("hmpt-portal-request-id", "")):
-            raise Refusal("请求ID无效", 400)
-
-    def _content(self, body: bytes) -> dict[str, Any]:
-        outer = _json_object(body)
-        if not self.encrypted:
-            return outer
-        text = outer.get("data")
-        if set(outer) != {"data"} or not isinstance(text, str):
-            raise Refusal("数据未加密")
-        return _json_object(self._decrypted(text))
-
-    def _decrypted(self, text: str) -> bytes:
-        key = bytes.fromhex(self.secret.decode()) if len(self.secret) == 32 else self.secret
+    def _judged(self, request: Request, names: frozenset[str]) -> tuple[int, dict[str, Any] | None]:
         try:
-            # Either text form, as the widespread Java library takes it.
-            raw = (
-                bytes.fromhex(text)
-                if re.fullmatch(r"[0-9a-fA-F]+", text)
-                else base64.b64decode(text, validate=True)
-            )
-            running = Cipher(SM4(key), modes.ECB()).decryptor()  # noqa: S305 -- the document's mode
-            unpadder = PKCS7(128).unpadder()
-            return unpadder.update(running.update(raw) + running.finalize()) + unpadder.finalize()
-        except (ValueError, binascii.Error):
-            raise Refusal("解密失败") from None
+            ordered = answers.ordered_refusal(names)
+            if ordered is not None:
+                raise ordered
+            if "silent" in names:
+                return 200, {"code": 200, "msg": "成功", "exceptionCode": "00000"}
+            return 200, self._judge.take(request, self.dialect, self.faults)
+        except Refusal as refusal:
+            return answers.refused(refusal, self.dialect)
 
-    def _register(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        _refuse_faults(rules.faults(content, rules.MACHINE))
-        device = (content["machineCode"], content["deviceNo"])
-        if device in self.ledger.devices():
-            raise Refusal("设备已经添加，请勿重复添加", exception="B2301")
-        self.ledger.append(
-            {"kind": "device", "machineCode": device[0], "deviceNo": device[1], "status": content["status"]}
-        )
-        return {"code": 200, "msg": "设备注册成功", "exceptionCode": "00000"}
-
-    def _verify(self, content: Mapping[str, Any], request_id: str, body: bytes) -> dict[str, Any]:
-        _refuse_faults(rules.faults(content, rules.VERIFICATION))
-        if (content["machineCode"], content["deviceNo"]) not in self.ledger.devices():
-            raise Refusal("设备未注册或未启用")
-        head, camera = (base64.b64decode(content[name]) for name in ("headImg", "cameraImg"))
-        self.ledger.append(
-            {
-                "kind": "record",
-                "requestId": request_id,
-                "acceptedAt": int(time.time() * 1000),
-                "deviceNo": content["deviceNo"],
-                "machineCode": content["machineCode"],
-                "faceResult": content["faceResult"],
-                "faceScore": content["faceScore"],
-                "verifyTime": content["verifyTime"],
-                "bodyLength": len(body),
-                "bodySm3": _sm3(body),
-                "headImgLength": len(head),
-                "headImgSm3": _sm3(head),
-                "cameraImgLength": len(camera),
-                "cameraImgSm3": _sm3(camera),
-            }
-        )
-        passed = {"0": "核验不通过", "1": "核验通过", "2": "未核验"}[content["faceResult"]]
-        return {"code": 200, "msg": f"人脸核验完成，{passed}", "exceptionCode": "00000"}
-
-
-def _json_object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except ValueError:
-        raise Refusal("JSON格式错误") from None
-    if not isinstance(value, dict):
-        raise Refusal("JSON格式错误")
-    return value
-
-
-def _refuse_faults(names: list[str]) -> None:
-    if names:
-        raise Refusal("参数错误：" + "，".join(names))
-
-
-def _sm3(data: bytes) -> str:
-    running = hashes.Hash(hashes.SM3())
-    running.update(data)
-    return running.finalize().hex()
+    def linger(self, seconds: float) -> bool:
+        """Wait, at most until the platform closes. Return whether it still serves."""
+        return not self._closing.wait(seconds)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 30
+    timeout = SILENCE_S
     server: _Server
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", "0"))
-        if length > MAX_BODY:
-            self._plain(413, b"")
+        platform = self.server.platform
+        path = self.path.removeprefix(platform.dialect.prefix)
+        if path not in {MACHINE_INFO, VERIFICATION} or not self.path.startswith(platform.dialect.prefix):
+            self._refuse_unread(404)
             return
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            self._refuse_unread(411)
+            return
+        if int(length) > platform.dialect.body_limit:
+            self._refuse_unread(413)
+            return
+        names = platform.due(path)
+        body = self._read(int(length), names)
+        if body is None:
+            return
+        self._send(
+            platform.serve(
+                Request(path, {name.lower(): value for name, value in self.headers.items()}, body), names
+            )
+        )
+
+    def do_GET(self) -> None:
+        self._refuse_unread(405 if self.path.endswith((MACHINE_INFO, VERIFICATION)) else 404)
+
+    def _refuse_unread(self, status: int) -> None:
+        """Answer without reading the body; what is still coming in cannot be told from a next request."""
+        self.close_connection = True
+        self._send(Answer(status, {"Connection": "close"}, b""))
+
+    def _read(self, length: int, names: frozenset[str]) -> bytes | None:
+        if "cut_request" in names:
+            self.rfile.read(length // 2)
+            self._reset()
+            return None
         body = self.rfile.read(length)
         if len(body) < length:
             self.close_connection = True
-            return
-        if self.path not in {MACHINE_INFO, VERIFICATION}:
-            self._plain(404, b"not found")
-            return
-        self._serve(body)
+            return None
+        return body
 
-    def _serve(self, body: bytes) -> None:
+    def _send(self, answer: Answer) -> None:
         platform = self.server.platform
-        faults = platform.faults
-        number = platform.number() if self.path == VERIFICATION else 0
-        threading.Event().wait(faults.delay)
-        if faults.down or _due(faults.unavailable, number):
-            self._plain(503, b"", {"Retry-After": "1"})
-            return
-        if _due(faults.html, number):
-            self._plain(200, b"<html>login</html>", {"Content-Type": "text/html"})
-            return
-        try:
-            if _due(faults.refuse, number):
-                raise Refusal("参数错误")
-            answer = platform.take(self.path, self.headers, body)  # type: ignore[arg-type]  # Message reads like a Mapping
-        except Refusal as refusal:
-            answer = refusal.answer
-        if _due(faults.lost_answer, number):
+        if answer.manner in {"close", "reset", "hang"}:
             self.close_connection = True
+            if answer.manner == "reset":
+                self._reset()
+            elif answer.manner == "hang":
+                platform.linger(SILENCE_S)
             return
-        self._answer(answer, number)
-
-    def _answer(self, answer: dict[str, Any], number: int) -> None:
-        now = str(int(time.time() * 1000))
-        answer |= {
-            "data": None,
-            "requestId": self.headers.get("hmpt-portal-request-id"),
-            "returnTime": int(now),
-        }
-        content = json.dumps(answer, ensure_ascii=False).encode()
-        headers = {"Content-Type": "application/json;charset=UTF-8"}
-        if self.server.platform.answers_signed:
-            signature = self.server.platform.sign(now)
-            forged = _due(self.server.platform.faults.forge, number)
-            headers |= {"hmpt-portal-time": now, "hmpt-portal-sign": "0" * 64 if forged else signature}
-        self._plain(
-            200, b"{broken" if _due(self.server.platform.faults.garbage, number) else content, headers
-        )
-
-    def _plain(self, status: int, content: bytes, headers: Mapping[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(content)
+        # A client that has left is its own affair.
+        with contextlib.suppress(OSError):
+            self._send_body(answer)
+
+    def _send_body(self, answer: Answer) -> None:
+        if answer.manner == "truncated":
+            self.close_connection = True
+            self.wfile.write(answer.body[: len(answer.body) // 2])
+        elif answer.manner == "slow":
+            for start in range(0, len(answer.body), DRIP_BYTES):
+                self.wfile.write(answer.body[start : start + DRIP_BYTES])
+                self.wfile.flush()
+                if not self.server.platform.linger(DRIP_S):
+                    break
+        else:
+            self.wfile.write(answer.body)
+
+    def _reset(self) -> None:
+        """Close so that the other side sees a reset, not an end."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the Date header's text by the platform's own clock."""
+        return super().date_time_string(self.server.platform.now() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
         """Say nothing: what came in is in the ledger."""
@@ -317,6 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 64
 
     def __init__(self, port: int, platform: SimulatedPlatform) -> None:
         self.platform = platform
@@ -331,13 +268,22 @@ class _Server(ThreadingHTTPServer):
         finally:
             self._open.discard(request)
 
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; one that was set to be reset must not be ended politely first."""
+        linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
+        if struct.unpack("ii", linger)[0]:
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that left in the middle; that is an everyday thing."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
     def server_close(self) -> None:
         """End connections that a client keeps alive, too: nobody answers there any more."""
         for request in list(self._open):
             with contextlib.suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
         super().server_close()
-
-
-def _due(every: int, number: int) -> bool:
-    return bool(every) and number > 0 and number % every == 0

@@ -1,4 +1,4 @@
-"""The field rules of tables 4.1 and 4.2, as the platform's document states them."""
+"""The field rules of tables 4.1 and 4.2, as the platform's document states them and a dialect reads them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
-MAX_PICTURE_CHARS = 4 * 2**20  # 3M of JPEG, read generously: the document does not say 3M of what
+from agent.simulate.dialect import LIKELY, Dialect
 
 SEX_NAMES = {"0": "未知", "1": "男", "2": "女", "9": "未说明"}
-CARD_TYPES = {"0", "1", "2", "9"}
 NATION_NAMES = [
     "汉族",
     "蒙古族",
@@ -75,9 +76,9 @@ NATION_NAMES = [
 Rule = Callable[[Any], bool]
 
 
-def text(limit: int) -> Rule:
+def text(limit: int, length: Callable[[str], int] = len) -> Rule:
     """VARCHAR(limit), NOT NULL."""
-    return lambda value: isinstance(value, str) and value.strip() != "" and len(value) <= limit
+    return lambda value: isinstance(value, str) and value.strip() != "" and length(value) <= limit
 
 
 def day(value: Any) -> bool:
@@ -100,20 +101,32 @@ def _matches(value: Any, form: str, length: int) -> bool:
     return True
 
 
-def score(value: Any) -> bool:
-    """Decimal, 0..1."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+def score(decimals: int) -> Rule:
+    """Decimal, 0..1, a JSON number with at most so many decimals and no exponent."""
+
+    def rule(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            return False
+        number = value if isinstance(value, Decimal) else Decimal(str(value))
+        exponent = number.as_tuple().exponent
+        return 0 <= number <= 1 and isinstance(exponent, int) and -decimals <= exponent <= 0
+
+    return rule
 
 
-def jpeg(value: Any) -> bool:
-    """base64 of a JPEG, one line, no data-URI."""
-    if not isinstance(value, str) or len(value) > MAX_PICTURE_CHARS:
-        return False
-    try:
-        raw = base64.b64decode(value, validate=True)
-    except binascii.Error:
-        return False
-    return raw.startswith(b"\xff\xd8\xff") and raw.endswith(b"\xff\xd9")
+def jpeg(limit: int) -> Rule:
+    """base64 of a JPEG in at most so many characters, one line, no data-URI."""
+
+    def rule(value: Any) -> bool:
+        if not isinstance(value, str) or len(value) > limit:
+            return False
+        try:
+            raw = base64.b64decode(value, validate=True)
+        except binascii.Error:
+            return False
+        return raw.startswith(b"\xff\xd8\xff") and raw.endswith(b"\xff\xd9")
+
+    return rule
 
 
 def whole(*allowed: int) -> Rule:
@@ -126,68 +139,129 @@ def one_of(*allowed: str) -> Rule:
     return lambda value: isinstance(value, str) and value in allowed
 
 
-MACHINE: Mapping[str, Rule] = {
-    "deptId": text(50),
-    "deptName": text(50),
-    "machineManufacturer": text(50),
-    "machineMode": text(50),
-    "purchaseTime": day,
-    "machineCode": text(50),
-    "deviceNo": text(50),
-    "status": whole(0, 1),
-    "registerUser": text(50),
-}
-VERIFICATION: Mapping[str, Rule] = {
-    "realName": text(60),  # VARCHAR(10) in the table; chips carry up to 60, see R1
-    "cardType": lambda value: isinstance(value, str) and value in CARD_TYPES,
-    "cardNo": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9A-Z]{8,18}", value) is not None,
-    "sexCode": lambda value: isinstance(value, str) and value in SEX_NAMES,
-    "sexName": text(3),
-    "nationalCode": one_of(*(f"{number:02d}" for number in range(1, len(NATION_NAMES) + 1))),
-    "nationalName": text(10),
-    "operationUser": text(10),
-    "birthday": day,
-    "address": text(100),
-    "police": text(100),
-    "cardStartDate": day,
-    "cardEndDate": lambda value: value == "-" or day(value),
-    "headImg": jpeg,
-    "cameraImg": jpeg,
-    "faceScore": score,
-    "faceResult": one_of("0", "1", "2"),
-    "verifyDate": day,
-    "verifyTime": second,
-    "certTimeoutStatus": lambda value: type(value) is int,
-    "deviceNo": text(50),
-    "machineCode": text(50),
-}
-OPTIONAL: Mapping[str, Rule] = {
-    "fingerCollectImg": jpeg,
-    "fingerScore": score,
-    "fingerResult": whole(0, 1, 2),
-    "registerTime": text(40),
-}
+def either(*rules: Rule) -> Rule:
+    """Return the rule that is met when one of these is."""
+    return lambda value: any(rule(value) for rule in rules)
 
 
-def faults(fields: Mapping[str, Any], table: Mapping[str, Rule]) -> list[str]:
+def _coded(dialect: Dialect, *codes: str) -> Rule:
+    """VARCHAR(1) in the table, a bare number in the example."""
+    table, example = one_of(*codes), whole(*(int(code) for code in codes))
+    return {"table": table, "example": example, "any": either(table, example)}[dialect.types]
+
+
+def _length(dialect: Dialect) -> Callable[[str], int]:
+    encoding = {"utf8": "utf-8", "gbk": "gb18030"}.get(dialect.length_unit)
+    return len if encoding is None else lambda value: len(value.encode(encoding, "replace"))
+
+
+def _card_date(dialect: Dialect) -> Rule:
+    return {"date": day, "datetime": second, "any": either(day, second)}[dialect.card_dates]
+
+
+@lru_cache(maxsize=64)
+def machine(dialect: Dialect = LIKELY) -> Mapping[str, Rule]:
+    """Return table 4.1."""
+    texts = ("deptId", "deptName", "machineManufacturer", "machineMode", "machineCode", "deviceNo")
+    table: dict[str, Rule] = dict.fromkeys(texts, text(50, _length(dialect)))
+    table |= {"purchaseTime": day, "status": whole(0, 1), "registerUser": text(50, _length(dialect))}
+    if dialect.register_time == "required":
+        table["registerTime"] = text(40)
+    return table
+
+
+@lru_cache(maxsize=64)
+def verification(dialect: Dialect = LIKELY) -> Mapping[str, Rule]:
+    """Return table 4.2."""
+    length = _length(dialect)
+    widths = [int(width) for width in (dialect.sex_width if dialect.sex_width != "any" else "12")]
+    finger = _nullable(dialect)
+    table: dict[str, Rule] = {
+        "realName": text(dialect.name_limit, length),
+        "cardType": _coded(dialect, *dialect.card_types),
+        "cardNo": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9A-Z]{8,18}", value) is not None,
+        "sexCode": one_of(*(code.zfill(width) for code in SEX_NAMES for width in widths)),
+        "sexName": text(3),
+        "nationalCode": one_of(*(f"{number:02d}" for number in range(1, len(NATION_NAMES) + 1))),
+        "nationalName": text(10, length),
+        "operationUser": text(10, length),
+        "birthday": day,
+        "address": text(100, length),
+        "police": text(100, length),
+        "cardStartDate": _card_date(dialect),
+        "cardEndDate": either(_card_date(dialect), one_of(dialect.permanent_date)),
+        "headImg": jpeg(dialect.picture_limit),
+        "cameraImg": jpeg(dialect.picture_limit),
+        "faceScore": score(dialect.score_decimals),
+        "faceResult": _coded(dialect, "0", "1", "2"),
+        "verifyDate": day,
+        "verifyTime": second,
+        "certTimeoutStatus": lambda value: type(value) is int,
+        "deviceNo": text(50, length),
+        "machineCode": text(50, length),
+    }
+    return table | (finger if dialect.absent_finger == "null" else {})
+
+
+def _nullable(dialect: Dialect) -> dict[str, Rule]:
+    """Return the three optional fields, which may be null."""
+    given = {
+        "fingerCollectImg": jpeg(dialect.picture_limit),
+        "fingerScore": score(dialect.score_decimals),
+        "fingerResult": whole(0, 1, 2),
+    }
+    return {name: either(rule, lambda value: value is None) for name, rule in given.items()}
+
+
+def _optional(table: Mapping[str, Rule], dialect: Dialect) -> dict[str, Rule]:
+    if "realName" in table:
+        return _nullable(dialect)
+    return {} if dialect.register_time == "refused" else {"registerTime": text(40)}
+
+
+def faults(found: Mapping[str, Any], table: Mapping[str, Rule], dialect: Dialect = LIKELY) -> list[str]:
     """Return the names of fields that break the table's rules."""
-    found = [name for name, rule in table.items() if not rule(fields.get(name))]
-    found += [
-        name for name, rule in OPTIONAL.items() if fields.get(name) is not None and not rule(fields[name])
+    wrong = [name for name, rule in table.items() if name not in found or not rule(found[name])]
+    optional = _optional(table, dialect)
+    wrong += [name for name in found if name in optional and not optional[name](found[name])]
+    if dialect.unknown_fields == "refused":
+        wrong += [name for name in found if name not in table and name not in optional]
+    if dialect.absent_finger == "omit":
+        wrong += [name for name, value in found.items() if name.startswith("finger") and value is None]
+    wrong += [
+        name for name, value in found.items() if isinstance(value, str) and not _storable(value, dialect)
     ]
-    found += [name for name in fields if name not in table and name not in OPTIONAL]
-    if table is VERIFICATION and not found:
-        found += _disagreements(fields)
-    return found
+    if "realName" in table and not wrong:
+        wrong += _disagreements(found, dialect)
+    return wrong
 
 
-def _disagreements(fields: Mapping[str, Any]) -> list[str]:
+def _storable(value: str, dialect: Dialect) -> bool:
+    if dialect.characters == "any":
+        return True
+    refused = "\U00010000-\U0010ffff" + ("\ue000-\uf8ff" if dialect.characters == "assigned" else "")
+    return re.search(f"[{refused}]", value) is None
+
+
+def _disagreements(found: Mapping[str, Any], dialect: Dialect) -> list[str]:
     """Return fields that are right alone and wrong together."""
-    found = []
-    if SEX_NAMES[fields["sexCode"]] != fields["sexName"]:
-        found.append("sexName")
-    if NATION_NAMES[int(fields["nationalCode"]) - 1] != fields["nationalName"]:
-        found.append("nationalName")
-    if not fields["verifyTime"].startswith(fields["verifyDate"]):
-        found.append("verifyDate")
-    return found
+    wrong = []
+    if SEX_NAMES[found["sexCode"][-1]] != found["sexName"]:
+        wrong.append("sexName")
+    nation = NATION_NAMES[int(found["nationalCode"]) - 1]
+    short = nation.removesuffix("族")
+    names = {"yes": {nation}, "no": {short}, "any": {nation, short}}[dialect.nation_suffix]
+    if found["nationalName"] not in names:
+        wrong.append("nationalName")
+    if not found["verifyTime"].startswith(found["verifyDate"]):
+        wrong.append("verifyDate")
+    if dialect.cert_status != "any" and found["certTimeoutStatus"] != _cert_status(found, dialect):
+        wrong.append("certTimeoutStatus")
+    return wrong
+
+
+def _cert_status(found: Mapping[str, Any], dialect: Dialect) -> int:
+    valid, expired = (int(value) for value in dialect.cert_status.split(","))
+    end = found["cardEndDate"]
+    # ISO dates sort as text.
+    return valid if end == dialect.permanent_date or end[:10] >= found["verifyDate"] else expired
