@@ -8,7 +8,7 @@ WEIGHTS := $(VENV)/share/kiosk-agent/weights/.ready
 BENCH := $(VENV)/.bench
 ARGS ?=
 
-.PHONY: demo test lint bench soak package lock clean
+.PHONY: demo test lint bench soak docs package lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY) $(WEIGHTS)  ## one verification, from the card's bytes to the platform's receipt
@@ -20,7 +20,7 @@ test: $(READY) $(WEIGHTS)  ## the whole suite; says what was left out and why
 lint: $(READY)  ## style, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy agent drivers tests bench packaging/unpack_weights.py
+	$(BIN)/mypy agent drivers tests bench docs/generate.py packaging/unpack_weights.py
 	$(BIN)/lint-imports
 
 soak: $(READY) $(WEIGHTS)  ## the long runs: cards under SIGKILL, a million power cuts, a year
@@ -28,6 +28,9 @@ soak: $(READY) $(WEIGHTS)  ## the long runs: cards under SIGKILL, a million powe
 
 bench: $(READY) $(BENCH)  ## the outbox beside the disk's own limit and four other queues; ARGS=--quick for ours alone
 	$(BIN)/python -m bench $(ARGS)
+
+docs: $(READY)  ## config.example.yaml and the generated pages of docs/zh
+	$(BIN)/python docs/generate.py
 
 package:
 	@echo "make package: the .deb and the offline bundle come with the installation release; there is nothing to build yet." >&2; exit 1

@@ -36,7 +36,7 @@ class Live:
 
     def replace(self, config: Config) -> None:
         """Put a configuration in force. AgentError E8105 when keys need a restart; then nothing changes."""
-        fixed = [key for key in changed(self._config, config) if not _reloadable(key)]
+        fixed = [key for key in changed(self._config, config) if not reloadable(key)]
         if fixed:
             raise AgentError("E8105", keys=", ".join(fixed))
         self._config = config
@@ -58,5 +58,6 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str) -> list[
     return found
 
 
-def _reloadable(key: str) -> bool:
+def reloadable(key: str) -> bool:
+    """Return whether a dotted key may change while the agent runs."""
     return any(key == name or key.startswith(name + ".") for name in RELOADABLE)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from click.testing import CliRunner
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from agent.catalogue import AgentError
+from agent.cli.main import cli
 from agent.config import Config, ConfigError, Finding, examine, load, shape
 from agent.config.schema import Section
+from agent.config.writing import config_file, in_force
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
 
@@ -257,6 +262,62 @@ def test_every_starred_key_is_starred_and_no_other() -> None:
     assert starred == required
 
 
+STARRED = re.compile(r"^(\s+)(\w+):  # \*.*$", flags=re.MULTILINE)
+FILLED = {
+    "base_url": "http://127.0.0.1:8080",
+    "org_app_secret": "{credential: a}",
+    "authorization": "{file: /b}",
+    "encrypt": "true",
+    "purchase_date": "2024-06-01",
+    "machine_code": "A1",
+    "device_no": "A1",
+}
+
+
+def test_the_generated_file_is_accepted_once_its_starred_keys_are_filled(tmp_path: Path) -> None:
+    text = config_file()
+    missing = examined(text, tmp_path)[1]
+    assert {finding.code for finding in missing} == {"E6020"}
+    assert (
+        len(missing) == len(STARRED.findall(text)) == len([v for v in defaults(Config).values() if v is ...])
+    )
+    filled = STARRED.sub(lambda found: f"{found[1]}{found[2]}: {FILLED.get(found[2], '一')}", text)
+    config, findings = examined(filled, tmp_path)
+    assert findings == []
+    minimal, _ = examined(changed("http", "http"), tmp_path)
+    assert config is not None
+    assert minimal is not None
+    assert config.model_dump(exclude={"platform", "device"}) == minimal.model_dump(
+        exclude={"platform", "device"}
+    )
+
+
+def test_what_is_in_force_marks_defaults_and_shows_no_password(tmp_path: Path) -> None:
+    text = GOOD + "camera: {source: 'rtsp://u:hunter2@10.0.0.9/live'}\noutbox: {max_bytes: 5 GiB}\n"
+    config, _ = examined(text, tmp_path)
+    assert config is not None
+    rows = {row.name: row for row in in_force(config)}
+    assert (rows["outbox.max_bytes"].value, rows["outbox.max_bytes"].default) == ("5GiB", False)
+    assert (rows["face.engine"].value, rows["face.engine"].default) == ("builtin", True)
+    assert rows["platform.org_app_secret"].value == "{credential: a}"
+    assert rows["camera.source"].value == '"rtsp://***@10.0.0.9/live"'
+    assert "hunter2" not in str(rows)
+    assert set(rows) == set(defaults(Config))
+
+
+def test_config_generate_and_show_as_typed(tmp_path: Path) -> None:
+    out = tmp_path / "c.yaml"
+    runner = CliRunner()
+    assert runner.invoke(cli, ["config", "generate", "--example", "--out", str(out)]).exit_code == 0
+    assert out.read_text("utf-8") == EXAMPLE.read_text("utf-8")
+    assert isinstance(runner.invoke(cli, ["config", "generate", "--out", str(out)]).exception, AgentError)
+    shown = runner.invoke(cli, ["config", "show", "--config", str(out)])
+    assert "platform.drain_per_minute: 60" in shown.output
+    assert runner.invoke(cli, ["config", "generate"]).output == config_file()
+    told = json.loads(runner.invoke(cli, ["config", "show", "--config", str(out), "--json"]).output)
+    assert told["platform.base_url"] == {"value": '"http://127.0.0.1:8080"', "default": False}
+
+
 def test_the_shape_follows_the_schema() -> None:
     top = shape.of_model(Config)
     assert set(top.members) == set(Config.model_fields)
@@ -272,6 +333,7 @@ fragments = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=200), fragments.map("\n".join).map(str.encode)))
 def test_any_file_is_a_configuration_or_findings(raw: bytes) -> None:
     import tempfile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import string
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.catalogue import LANGUAGES, AgentError, describe, entries
+from agent.config import described
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("agent/**/*.py"), *ROOT.glob("drivers/**/*.py")])
@@ -128,7 +130,26 @@ def test_the_lock_names_no_index_and_pins_every_package_by_hash() -> None:
         assert "--hash=sha256:" in block
 
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+@pytest.mark.parametrize("name", ["config.example.yaml", "docs/zh/configuration.md", "docs/zh/codes.md"])
+def test_what_is_generated_is_current(name: str) -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (ROOT / name).read_text("utf-8") == generate.pages()[name], "run `make docs` and commit"
+
+
+def test_every_key_has_words_in_both_languages_and_no_words_are_left_over() -> None:
+    found = list(described.keys())
+    assert [key.name for key in found if not (key.says("zh") and key.says("en"))] == []
+    assert set(described.descriptions()) == {key.name for key in found}
+    assert [
+        key.name for key in found if key.required and not key.section and "example" not in key.words
+    ] == []
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from agent.catalogue import entry
-from agent.cli.inspect import WHO
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
 from agent.control.ask import ask
 from agent.ops.doctor import Result, examine
+from agent.ops.pages import WHO
 
 
 def register(group: click.Group) -> None:

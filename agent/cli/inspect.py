@@ -12,15 +12,7 @@ from agent.cli.options import Settings, Verb, VerbGroup, json_option, pass_setti
 from agent.cli.screen import print_json
 from agent.config import Config
 from agent.control.ask import ask
-
-WHO = {
-    "registrar": ("登记员", "registrar"),
-    "it": ("信息科", "hospital IT"),
-    "vendor": ("厂商", "vendor"),
-    "platform": ("平台管理员", "platform administrator"),
-    "nobody": ("无需处理", "nobody needs to act"),
-}
-
+from agent.ops.pages import WHO
 
 QUEUE_NAMES = {
     "zh": {

@@ -1,7 +1,8 @@
 """The shape of the configuration. Every key has a default unless its type says that it must be given.
 
-The keys and their defaults are an interface that other people's files rely on; rows such as "P1" or "R10"
-refer to the close reading of the platform's document in docs/platform.md.
+What each key means stands in descriptions.yaml, in both languages; `make docs` makes config.example.yaml and
+docs/zh/configuration.md of both. The keys and their defaults are an interface that other people's files rely
+on; rows such as "P1" or "R10" refer to the close reading of the platform's document in docs/platform.md.
 """
 
 from __future__ import annotations
@@ -191,12 +192,12 @@ class Operators(Section):
 
 
 class Images(Section):
-    target_bytes: Annotated[int, BeforeValidator(_bytes), Field(ge=10_000)] = 250_000
+    target_bytes: Annotated[int, Field(ge=10_000), BeforeValidator(_bytes)] = 250_000
     max_base64_chars: Annotated[int, Field(ge=20_000, le=3_000_000)] = 3_000_000
 
 
 class OutboxSection(Section):
-    max_bytes: Annotated[int, BeforeValidator(_bytes), Field(ge=2**20)] = 20 * 2**30
+    max_bytes: Annotated[int, Field(ge=2**20), BeforeValidator(_bytes)] = 20 * 2**30
     keep_delivered_h: Annotated[float, Field(ge=0, le=24 * 366)] = 24
 
 

@@ -1,0 +1,61 @@
+"""`config generate|show`: a commented file to fill in, and what is in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agent.catalogue import AgentError
+from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
+from agent.cli.screen import padded, print_json
+from agent.config.writing import config_file, in_force
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    group.add_command(config)
+
+
+@click.group(cls=VerbGroup)
+def config() -> None:
+    """生成与查看配置 / write and show the configuration."""
+
+
+@config.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="写入文件，不覆盖 / into a file that is not there"
+)
+@click.option("--example", is_flag=True, help="填入示例值 / with made-up values in the starred keys")
+@pass_settings
+def generate(settings: Settings, out: Path | None, example: bool) -> None:
+    """带中英文注释的配置文件 / a commented file; fill in the starred keys."""
+    text = config_file(example=example)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise AgentError("E8308", path=out, reason=error.strerror) from error
+    settings.say(
+        f"已写入 {out}。填写带 * 的项，然后：kiosk-agent check {out}",
+        f"written to {out}. Fill in the starred keys, then: kiosk-agent check {out}",
+    )
+
+
+@config.command()
+@json_option
+@pass_settings
+def show(settings: Settings, as_json: bool) -> None:
+    """文件与默认值合成的结果 / every value, from the file or by default; never a secret."""
+    rows = list(in_force(settings.config()))
+    if as_json:
+        print_json({row.name: {"value": row.value, "default": row.default} for row in rows})
+        return
+    width = max(len(row.name) + len(row.value) for row in rows if len(row.value) < 40) + 4
+    mark = "默认" if settings.language == "zh" else "default"
+    for row in rows:
+        line = f"{row.name}: {row.value}"
+        click.echo(f"{padded(line, width)}# {mark}" if row.default else line)
