@@ -15,7 +15,7 @@ demo: $(READY) $(WEIGHTS)  ## one verification, from the card's bytes to the pla
 	$(BIN)/kiosk-agent demo $(ARGS)
 
 test: $(READY) $(WEIGHTS)  ## the whole suite; says what was left out and why
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: $(READY)  ## style, types, import directions
 	$(BIN)/ruff check .

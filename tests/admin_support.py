@@ -9,6 +9,7 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,13 @@ from agent.ownership import Ownership, owning
 from agent.records import FaceResult, Hold, Verification
 
 PASSPHRASE = "correct horse battery"
+
+
+def open_way(folder: Path) -> None:
+    """Let every user reach `folder`: pytest keeps the folders above it to itself."""
+    mine = [path for path in (folder, *folder.parents) if path.is_relative_to(tempfile.gettempdir())]
+    for path in mine[:-1]:
+        path.chmod(0o755)
 
 
 @contextmanager

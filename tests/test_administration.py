@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from admin_support import answered, deliver, failed, history, owned, put, refused, trail, typed
+from admin_support import answered, deliver, failed, history, open_way, owned, put, refused, trail, typed
 from e2e_support import Site, wait_for
 from outbox_support import NAME, NUMBER, damage_body, verification
 
@@ -232,19 +232,25 @@ def reachable(arguments: list[str]) -> list[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="changing the owner of files needs root")
 @pytest.mark.needs_root
-def test_root_leaves_no_file_behind_that_would_lock_the_daemon_out(site: Site, tmp_path: Path) -> None:
+def test_root_leaves_no_file_behind_that_would_lock_the_daemon_out(site: Site) -> None:
     history(site)
     state = Path(load(site.config).state_dir)
     for path in [state, *state.rglob("*")]:
         os.chown(path, 65534, 65534)
-    for folder in (site.folder, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_way(site.folder)
     for verb in (["outbox", "stats"], ["outbox", "purge", "--yes"], ["keys", "rotate"], ["outbox", "verify"]):
         run = subprocess.run(
             reachable([*verb, "--config", str(site.config)]), capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, run.stdout + run.stderr
     assert {path.stat().st_uid for path in state.rglob("*")} == {65534}
+
+
+def test_nothing_that_a_command_writes_is_for_other_eyes(site: Site) -> None:
+    assert site.cli("keys", "rotate").returncode == 0
+    written = list(Path(load(site.config).state_dir).rglob("*"))
+    assert len(written) > 3
+    assert [path.name for path in written if path.stat().st_mode & 0o077] == []
 
 
 def test_commands_at_the_same_time_wait_for_each_other(site: Site) -> None:

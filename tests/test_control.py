@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from admin_support import open_way
 
 from agent.catalogue import AgentError
 from agent.control import Caller, ControlServer, NotRunning, call, protocol
@@ -163,8 +164,7 @@ def test_root_asking_leaves_no_file_of_its_own(tmp_path: Path) -> None:
     state = Path(settings.state_dir)
     state.mkdir()
     os.chown(state, 12345, 12345)
-    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
-        parent.chmod(0o755)
+    open_way(tmp_path)
     ask(settings, "outbox.stats")
     owners = {path.stat().st_uid for path in state.rglob("*")}
     assert owners == {12345}

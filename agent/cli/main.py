@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import click
@@ -30,6 +31,8 @@ for group in (run, config, inspect, doctor, records, transfer, simulate, demo):
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    # Whatever this program writes - records, keys, exports - is for its own user alone.
+    os.umask(0o077)
     sys.exit(_main(sys.argv[1:]))
 
 
