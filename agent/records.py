@@ -169,6 +169,16 @@ class Delivered:
     receipt: Receipt
 
 
+class About(Enum):
+    """What a refusal says it is about; most say nothing useful and name a parameter at best."""
+
+    RECORD = "record"  # or nothing that could be told
+    LANE = "lane"  # signature, time, organisation, cipher: everybody would be refused
+    DEVICE = "device"  # unknown there, or disabled
+    DUPLICATE = "duplicate"  # this request id, or this record, was there before
+    SIZE = "size"  # too large for something on the way
+
+
 @dataclass(frozen=True)
 class Refused:
     """The platform read the record and does not want it. Whose fault that is, the uploader judges."""
@@ -177,6 +187,7 @@ class Refused:
     platform_code: str
     exception_code: str | None
     message: str
+    about: About = About.RECORD
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class Storage(Queue):
         body = self._owner.run(
             lambda c: c.execute("SELECT sealed FROM body WHERE record = ?", (row["seq"],)).fetchone()[0]
         )
-        self._claim = Claim(row["id"], token, 1, _verification(), None, lambda _kind: None)
+        self._claim = Claim(row["id"], token, 1, _verification(), False, None, 0, 0, lambda _kind: None)
         self._owner.run(partial(claims.note, claim=self._claim, now=self._clock.now(), values=NOTED))
         return bytes(body)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import backoff
-from agent.backoff import Bucket
-from agent.breaker import LONGEST_WAIT_S, UNKNOWN_LIMIT, Breaker
+from agent.uploader import backoff
+from agent.uploader.backoff import Bucket
+from agent.uploader.breaker import LONGEST_WAIT_S, UNKNOWN_LIMIT, Breaker
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=timezone.utc)
 moments = st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.just(timezone.utc))  # noqa: DTZ001

@@ -211,7 +211,7 @@ def send_to(url: str, stop: threading.Event | None = None) -> Outcome:
         (http("415 No"), PlatformDown, "E4304"),
         (http("400 Bad"), Refused, "E5103"),
         (http("500 Oops", b"<html>"), Unknown, "E5001"),
-        (http("502 Bad Gateway"), Unknown, "E5001"),
+        (http("502 Bad Gateway"), Unknown, "E4108"),
         (http("200 OK", b""), Unknown, "E5002"),
         (http("200 OK", "乱码".encode("gbk")), Unknown, "E5002"),
         (http("200 OK", b"x" * (2**20 + 1)), Unknown, "E5008"),

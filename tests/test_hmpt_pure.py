@@ -17,7 +17,7 @@ from outbox_support import START, verification
 
 from agent.catalogue import AgentError
 from agent.config.schema import Conventions
-from agent.hmpt import answers, cipher, conventions, render, signing
+from agent.hmpt import answers, checks, cipher, conventions, render, signing
 from agent.hmpt.answers import Exchange, Sent, Terms
 from agent.hmpt.body import Body, of_pieces
 from agent.hmpt.codes import NATIONS
@@ -252,7 +252,7 @@ def test_a_plain_body_may_be_wrapped() -> None:
 
 def problems(change: dict[str, Any] | None = None, pictures: Any = None, **knobs: Any) -> list[str]:
     one = replace(verification(), **(change or {}))
-    found = render.problems(one, PICTURES if pictures is None else pictures, Conventions(**knobs), 3_000_000)
+    found = checks.problems(one, PICTURES if pictures is None else pictures, Conventions(**knobs), 3_000_000)
     return sorted({problem.field for problem in found})
 
 
@@ -334,6 +334,12 @@ def answer(status: int = 200, headers: dict[str, str] | None = None, **fields: A
     return Exchange(status, headers or {}, json.dumps(content).encode())
 
 
+def signed(at: datetime) -> dict[str, str]:
+    """Return the headers of an answer that was signed at a time."""
+    time = str(int(at.timestamp() * 1000))
+    return {"hmpt-portal-sign": signing.sign(DEFAULT, WHO, time), "hmpt-portal-time": time}
+
+
 def judged(exchange: Exchange, **knobs: Any) -> Any:
     return answers.judge(exchange, SENT, replace(TERMS, conventions=Conventions(**knobs)), START)
 
@@ -363,7 +369,12 @@ def test_nothing_else_is(code: object) -> None:
         (answer(), {"verify_answer": "required"}, Unknown, "E5004"),
         (answer(headers={"hmpt-portal-sign": "0" * 64, "hmpt-portal-time": TIME}), {}, Unknown, "E5003"),
         (answer(headers={"hmpt-portal-sign": "0" * 64}), {"verify_answer": "off"}, Delivered, ""),
-        (answer(headers={"hmpt-portal-sign": SIGNATURE, "hmpt-portal-time": TIME}), {"verify_answer": "required"}, Delivered, ""),
+        (answer(headers={"hmpt-portal-sign": SIGNATURE, "hmpt-portal-time": TIME}), {"verify_answer": "required"}, Unknown, "E5010"),
+        (answer(headers=signed(START)), {"verify_answer": "required"}, Delivered, ""),
+        (answer(headers=signed(START - timedelta(days=2))), {"verify_answer": "off"}, Delivered, ""),
+        (answer(code=500, exceptionCode=None), {}, Unknown, "E5006"),
+        (answer(code=500, exceptionCode=None, msg="签名错误"), {}, Refused, "E5103"),
+        (Exchange(200, {}, b'{"code": 500, "code": 200, "requestId": "' + SENT.request_id.encode() + b'"}'), {}, Unknown, "E5002"),
         (answer(headers={"hmpt-portal-sign": SIGNATURE.upper()}), {"verify_answer": "required"}, Delivered, ""),
         (answer(headers={"hmpt-portal-sign": SIGNATURE}), {"answer_time": "own"}, Unknown, "E5003"),
         (Exchange(200, {}, b"\xef\xbb\xbf" + answer().body), {}, Delivered, ""),
@@ -427,7 +438,10 @@ def test_retry_after_in_both_forms_within_bounds(text: str, expected: float | No
 def test_a_retry_after_date_is_measured_by_the_platforms_own_clock() -> None:
     headers = {"retry-after": "Sun, 01 Mar 2026 09:00:30 GMT", "date": "Sun, 01 Mar 2026 09:00:00 GMT"}
     assert answers.retry_after_s(Exchange(503, headers, b""), START) == 30.0
-    assert answers.skew_s(Exchange(200, headers, b""), START) == timedelta(hours=8).total_seconds()
+    assert answers.skew_s(Exchange(200, headers, b""), TERMS, START) == timedelta(hours=8).total_seconds()
+    ahead = answer(headers=headers, returnTime=int(START.timestamp() * 1000) + 1500)
+    assert answers.skew_s(ahead, TERMS, START) == pytest.approx(1.5)
+    assert answers.skew_s(Exchange(200, {}, b""), TERMS, START) is None
 
 
 def test_what_the_platform_echoes_of_the_person_is_not_kept() -> None:

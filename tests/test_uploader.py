@@ -33,9 +33,9 @@ CLOCK = SystemClock()
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds of back-off become hundredths; its growth and its bounds are tested on their own."""
-    monkeypatch.setattr("agent.backoff.BASE_S", 0.02)
-    monkeypatch.setattr("agent.backoff.PLATFORM_CAP_S", 0.2)
-    monkeypatch.setattr("agent.backoff.RECORD_CAP_S", 0.1)
+    monkeypatch.setattr("agent.uploader.backoff.BASE_S", 0.02)
+    monkeypatch.setattr("agent.uploader.backoff.PLATFORM_CAP_S", 0.2)
+    monkeypatch.setattr("agent.uploader.backoff.RECORD_CAP_S", 0.1)
 
 
 class Bench:
@@ -159,10 +159,10 @@ def test_a_wrong_secret_parks_nothing_and_is_told_as_the_lanes_fault(tmp_path: P
 
 def test_a_refused_record_is_parked_only_after_others_passed(tmp_path: Path) -> None:
     with platform() as there, bench(tmp_path, there.url) as desk:
-        # The platform's appendix has no such type; ours can be configured to send it.
-        bad = Verification.from_facts(verification().to_facts() | {"device_no": "unknown to the platform"})
+        # A long address goes whole (R9), and the platform's column has a hundred.
+        bad = Verification.from_facts(verification().to_facts() | {"address": "路" * 101})
         lonely = desk.put(bad)
-        desk.until(lambda: "E5102" in desk.codes())
+        desk.until(lambda: "E5105" in desk.codes())
         assert desk.outbox.administration.row(lonely).state in {"ready", "sending"}
         good = [desk.put() for _ in range(3)]
         desk.until(lambda: desk.outbox.administration.row(lonely).state == "parked")
@@ -201,7 +201,7 @@ def test_a_changed_convention_applies_to_what_waits(tmp_path: Path) -> None:
     wrong = {"nation_suffix": False}
     with platform() as there, bench(tmp_path, there.url, conventions=wrong) as desk:
         record = desk.put()
-        desk.until(lambda: "E5102" in desk.codes())
+        desk.until(lambda: "E5105" in desk.codes())
         desk.live.replace(settings(there.url))
         desk.until(lambda: desk.outbox.administration.row(record).state == "delivered")
         used = {row.conventions for row in desk.outbox.administration.attempts(record)}
@@ -211,12 +211,12 @@ def test_a_changed_convention_applies_to_what_waits(tmp_path: Path) -> None:
 def test_a_changed_configuration_is_tried_at_once_however_long_the_lane_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.backoff.BASE_S", 10_000.0)
-    monkeypatch.setattr("agent.backoff.PLATFORM_CAP_S", 10_000.0)
-    monkeypatch.setattr("agent.backoff.RECORD_CAP_S", 10_000.0)
+    monkeypatch.setattr("agent.uploader.backoff.BASE_S", 10_000.0)
+    monkeypatch.setattr("agent.uploader.backoff.PLATFORM_CAP_S", 10_000.0)
+    monkeypatch.setattr("agent.uploader.backoff.RECORD_CAP_S", 10_000.0)
     with platform() as there, bench(tmp_path, there.url, conventions={"nation_suffix": False}) as desk:
         record = desk.put()
-        desk.until(lambda: "E5102" in desk.codes())
+        desk.until(lambda: "E5105" in desk.codes())
         desk.live.replace(settings(there.url))
         desk.uploader.reconsider()
         desk.until(lambda: desk.outbox.administration.row(record).state == "delivered")

@@ -16,16 +16,23 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from agent.config.schema import Conventions
-from agent.hmpt import cipher
-from agent.hmpt.signing import Authenticity, Identity, check_answer
-from agent.records import Delivered, Outcome, PlatformDown, Receipt, Refused, Unknown
+from agent.hmpt import cipher, refusals
+from agent.hmpt.refusals import ALREADY_REGISTERED
+from agent.hmpt.signing import TIME, Authenticity, Identity, check_answer
+from agent.records import About, Delivered, Outcome, PlatformDown, Receipt, Refused, Unknown
 
 ALL_WELL = frozenset({"00000", "", None})
-ALREADY_REGISTERED = "B2301"
 MAX_MESSAGE = 200
 #: Retry-After is believed between these: below, the platform would be hammered; above, forgotten.
 RETRY_AFTER_S = (1.0, 86400.0)
 
+#: A returnTime before 2024 is no clock's.
+EARLIEST_MS = 1_704_067_200_000
+
+#: An answer's own time may be this far from our clock; a platform that checks our time is far stricter.
+OLDEST_S = 86400.0
+
+_GATEWAY = frozenset({502, 504})
 _OVERLOADED = frozenset({408, 425, 429, 503})
 #: HTTP statuses that are no record's fault: the ticket, the address, the media type.
 _DESTINATION = {
@@ -55,11 +62,15 @@ class Sent:
 
 @dataclass(frozen=True)
 class Terms:
-    """What both sides agreed on; `cipher_key` is None where requests go plain."""
+    """What both sides agreed on; `cipher_key` is None where the secret gives none.
+
+    `signed_before`: this platform has signed an answer rightly, and so signs them all (P18).
+    """
 
     conventions: Conventions
     identity: Identity
     cipher_key: bytes | None = field(repr=False)
+    signed_before: bool = False
 
 
 def judge(exchange: Exchange, sent: Sent, terms: Terms, now: datetime) -> Outcome:
@@ -67,7 +78,7 @@ def judge(exchange: Exchange, sent: Sent, terms: Terms, now: datetime) -> Outcom
     answer = _platform_json(exchange, terms)
     if answer is None:
         return _without_json(exchange, now)
-    doubt = _doubt(exchange, answer, sent, terms)
+    doubt = _doubt(exchange, answer, sent, terms) or _stale(exchange, terms, now)
     if doubt is not None:
         return doubt
     return _business(exchange, answer, sent, terms)
@@ -93,7 +104,11 @@ def _platform_json(exchange: Exchange, terms: Terms) -> dict[str, Any] | None:
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(body.removeprefix(b"\xef\xbb\xbf").decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(
+            body.removeprefix(b"\xef\xbb\xbf").decode("utf-8"),
+            parse_constant=_no_constant,
+            object_pairs_hook=_unambiguous,
+        )
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -103,6 +118,14 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)  # NaN and Infinity are not JSON
 
 
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice: one reader's code 200 is the next one's 500."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
 def _without_json(exchange: Exchange, now: datetime) -> Outcome:
     status = exchange.status
     detail = f"HTTP {status}"
@@ -110,27 +133,68 @@ def _without_json(exchange: Exchange, now: datetime) -> Outcome:
         return PlatformDown("E4201", detail, retry_after_s(exchange, now))
     if status in _DESTINATION:
         return PlatformDown(_DESTINATION[status], detail)
+    if status == 413:
+        return Refused("E5104", detail, None, "", About.SIZE)
     if 400 <= status < 500:
-        return Refused("E5104" if status == 413 else "E5103", detail, None, "")
-    if status == 200 and exchange.body.lstrip()[:1] == b"<":
+        return Refused("E5103", detail, None, "")
+    if status == 200 and exchange.body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
         return PlatformDown("E4302", "HTML")
+    if status in _GATEWAY:
+        return Unknown("E4108", detail)
     # 5xx, or a 2xx that cannot be read: the record may have been taken.
-    return Unknown("E5001" if status >= 500 else "E5002", detail)
+    return Unknown("E5001" if status >= 500 else "E5002", f"{detail}{_charset(exchange.body)}")
+
+
+def _charset(body: bytes) -> str:
+    """Return what a person should hear of an answer's character set: GBK is read for that alone."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        try:
+            body.decode("gb18030")
+        except UnicodeDecodeError:
+            return ", no text"
+        return ", GBK"
+    return "" if body.strip() else ", empty"
+
+
+def authenticity(exchange: Exchange, sent: Sent, terms: Terms) -> Authenticity:
+    """Return what the answer's signature says; ABSENT for an answer that is not the platform's JSON."""
+    answer = _platform_json(exchange, terms)
+    if answer is None:
+        return Authenticity.ABSENT
+    return _signature(exchange, answer, sent, terms)
+
+
+def _signature(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms) -> Authenticity:
+    return check_answer(
+        terms.conventions, terms.identity, exchange.headers, sent.time, answer.get("returnTime")
+    )
 
 
 def _doubt(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms) -> Unknown | None:
     """Return why this answer cannot be believed, None when it can."""
-    if terms.conventions.verify_answer != "off":
-        signature = check_answer(
-            terms.conventions, terms.identity, exchange.headers, sent.time, answer.get("returnTime")
-        )
+    rule = terms.conventions.verify_answer
+    if rule != "off":
+        signature = _signature(exchange, answer, sent, terms)
         if signature is Authenticity.WRONG:
             return Unknown("E5003", "signature")
-        if signature is Authenticity.ABSENT and terms.conventions.verify_answer == "required":
+        if signature is Authenticity.ABSENT and rule == "required":
             return Unknown("E5004", "no signature")
+        if signature is Authenticity.ABSENT and terms.signed_before:
+            return Unknown("E5009", "no signature")
     if _canonical(answer.get("requestId")) != _canonical(sent.request_id):
-        return Unknown("E5005", "requestId")
+        return Unknown("E5005", "no requestId" if answer.get("requestId") is None else "requestId")
     return None
+
+
+def _stale(exchange: Exchange, terms: Terms, now: datetime) -> Unknown | None:
+    """Return a doubt about an answer whose own time is days off: signed once, shown again."""
+    own = exchange.headers.get(TIME, "")
+    if terms.conventions.verify_answer == "off" or not re.fullmatch(r"[0-9]{13}", own):
+        return None
+    off_s = abs(int(own) / 1000 - now.timestamp())
+    return Unknown("E5010", f"{off_s / 3600:.0f} h") if off_s > OLDEST_S else None
 
 
 def _canonical(request_id: object) -> str:
@@ -145,17 +209,16 @@ def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: 
     exception = None if exception is None else safe(str(exception))[:16]
     message = safe(str(answer.get("msg") or ""))
     if not _is_success(code):
-        if exception is not None and exception[:1] in {"B", "C"} and exception != ALREADY_REGISTERED:
-            return Unknown("E5006", f"{safe(str(code))[:16]} {exception} {message}")
-        return Refused("E5103", safe(str(code))[:16], exception, message)
+        shown = safe(str(code))[:16]
+        about = refusals.about(shown, exception, message)
+        if about is About.RECORD and refusals.inside(shown, exception):
+            return Unknown("E5006", f"{shown} {exception or '-'} {message}")
+        return Refused("E5103", shown, exception, message, about)
     if exchange.status >= 400 or exception not in ALL_WELL:
         return Unknown("E5007", f"HTTP {exchange.status} code 200 {exception or ''} {message}")
-    signed = (
-        check_answer(terms.conventions, terms.identity, exchange.headers, sent.time, answer.get("returnTime"))
-        is Authenticity.RIGHT
-    )
+    signed = _signature(exchange, answer, sent, terms) is Authenticity.RIGHT
     return Delivered(
-        Receipt(sent.request_id, _millis(answer.get("returnTime")), 200, exception, message, signed)
+        Receipt(sent.request_id, return_time(answer.get("returnTime")), 200, exception, message, signed)
     )
 
 
@@ -164,7 +227,8 @@ def _is_success(code: object) -> bool:
     return (type(code) is int and code == 200) or code == "200"
 
 
-def _millis(value: object) -> int | None:
+def return_time(value: object) -> int | None:
+    """Return returnTime in milliseconds, None for what is none."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     return value if type(value) is int and 0 <= value < 2**53 else None
@@ -220,8 +284,16 @@ def retry_after_s(exchange: Exchange, now: datetime) -> float | None:
     return min(max(seconds, RETRY_AFTER_S[0]), RETRY_AFTER_S[1])
 
 
-def skew_s(exchange: Exchange, now: datetime) -> float | None:
-    """Return by how many seconds the platform's clock is ahead of ours, by the answer's Date."""
+def skew_s(exchange: Exchange, terms: Terms, now: datetime) -> float | None:
+    """Return by how many seconds the platform's clock is ahead of ours, None where the answer does not say.
+
+    returnTime where the answer is the platform's own JSON (to the millisecond, and from the machine that
+    checks our time); else Date, whole seconds, from whatever answered.
+    """
+    answer = _platform_json(exchange, terms)
+    stamp = None if answer is None else return_time(answer.get("returnTime"))
+    if stamp is not None and stamp >= EARLIEST_MS:
+        return stamp / 1000 - now.timestamp()
     date = _http_date(exchange.headers.get("date", ""))
     return None if date is None else (date - now).total_seconds()
 

@@ -23,13 +23,6 @@ class Body:
         """Return the bytes in pieces of at most some 64 KiB."""
         return self._chunks()
 
-    def sm3_hex(self) -> str:
-        """Return SM3 of the whole, by one pass over the chunks."""
-        running = sm.new_sm3()
-        for chunk in self.chunks():
-            running.update(chunk)
-        return running.hexdigest()
-
 
 @dataclass(frozen=True)
 class Jpeg:
@@ -72,6 +65,18 @@ def of_pieces(pieces: Sequence[bytes | Jpeg | Body]) -> Body:
             yield from (piece,) if isinstance(piece, bytes) else piece.chunks()
 
     return Body(length, chunks)
+
+
+def hashed(body: Body, keep_bytes: int) -> tuple[Body, str]:
+    """Return the body and its SM3 in hex, by one pass; up to `keep_bytes` its bytes are kept for sending."""
+    running = sm.new_sm3()
+    kept: list[bytes] | None = [] if body.length <= keep_bytes else None
+    for chunk in body.chunks():
+        running.update(chunk)
+        if kept is not None:
+            kept.append(chunk)
+    held = body if kept is None else Body(body.length, lambda: iter(kept))
+    return held, running.hexdigest()
 
 
 def regrouped(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:

@@ -13,19 +13,21 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import requests
 import tenacity
 from requests.adapters import HTTPAdapter
 
+from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config.schema import Config, Conventions, Device
-from agent.hmpt import answers, cipher, render
+from agent.hmpt import answers, checks, cipher, render
 from agent.hmpt.answers import Exchange, Sent, Terms
-from agent.hmpt.body import Body, regrouped
+from agent.hmpt.body import Body, hashed, regrouped
+from agent.hmpt.checks import Problem
 from agent.hmpt.conventions import fingerprint, request_id, sm4_key, time_text
-from agent.hmpt.render import Problem
-from agent.hmpt.signing import Identity, headers
+from agent.hmpt.signing import Authenticity, Identity, headers
 from agent.records import Outcome, PictureKind, PlatformDown, Unknown, Verification
 
 REGISTER = "/machine/info"
@@ -43,6 +45,8 @@ CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.5
 #: Beyond this our clock is not skewed but unset, and nothing may be signed with the platform's time.
 MAX_SKEW_S = 86400.0
+#: A body up to this is made once and kept until it is sent; a larger one is made again as it goes out.
+HELD_BYTES = 2 * 2**20
 #: Bytes handed to the socket at a time.
 SEND_BYTES = 2**14
 
@@ -65,21 +69,57 @@ class Prepared:
         return self.body.length
 
 
-class PlatformClient:
-    """Speaks to one platform as one organisation. One request at a time."""
+class SignedAnswers(Protocol):
+    """The memory of whether this platform signs its answers; it outlives the process."""
 
-    def __init__(self, config: Callable[[], Config], identity: Identity, clock: Clock) -> None:
+    def seen(self) -> bool:
+        """Return whether an answer of this platform was ever signed rightly."""
+        ...
+
+    def saw(self) -> None:
+        """Remember that one was."""
+        ...
+
+
+class Unremembered:
+    """A memory that ends with its client: for probing and tests."""
+
+    def __init__(self) -> None:
+        self._seen = False
+
+    def seen(self) -> bool:
+        return self._seen
+
+    def saw(self) -> None:
+        self._seen = True
+
+
+class PlatformClient:
+    """Speaks to one platform as one organisation. One request at a time.
+
+    `skew_s`: by how many seconds the platform's clock was ahead of ours at the last answer that said so;
+    None before the first.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        identity: Identity,
+        clock: Clock,
+        signed_answers: SignedAnswers | None = None,
+    ) -> None:
         self._config = config
         self._identity = identity
         self._clock = clock
+        self._signed_answers = signed_answers or Unremembered()
         self._session = self._new_session()
-        self._skew_s = 0.0
+        self.skew_s: float | None = None
 
     def problems(
         self, verification: Verification, pictures: Mapping[PictureKind, bytes], conventions: Conventions
     ) -> list[Problem]:
         """Return every field that the platform would refuse."""
-        return render.problems(verification, pictures, conventions, self._config().images.max_base64_chars)
+        return checks.problems(verification, pictures, conventions, self._config().images.max_base64_chars)
 
     def prepare(
         self, verification: Verification, pictures: Mapping[PictureKind, bytes], conventions: Conventions
@@ -121,7 +161,8 @@ class PlatformClient:
         key = self._cipher_key(conventions)
         body = render.shaped(plain, conventions) if key is None else cipher.encrypted(plain, key, conventions)
         mark = fingerprint(conventions, encrypt=key is not None)
-        return Prepared(path, request, conventions, mark, body, body.sm3_hex())
+        body, sm3_hex = hashed(body, HELD_BYTES)
+        return Prepared(path, request, conventions, mark, body, sm3_hex)
 
     def _cipher_key(self, conventions: Conventions) -> bytes | None:
         return sm4_key(conventions, self._identity.secret) if self._config().platform.encrypt else None
@@ -166,22 +207,37 @@ class PlatformClient:
             return Unknown("E5008", f"more than {MAX_ANSWER} bytes")
         names = {name.lower(): value for name, value in response.headers.items()}
         exchange = Exchange(response.status_code, names, content)
-        self._note_skew(exchange)
-        terms = Terms(prepared.conventions, self._identity, self._cipher_key(prepared.conventions))
-        outcome = answers.judge(exchange, Sent(prepared.request_id, time), terms, self._clock.now())
-        return answers.without(prepared.personal, outcome)
+        return answers.without(prepared.personal, self._meaning(prepared, time, exchange))
+
+    def _meaning(self, prepared: Prepared, time: str, exchange: Exchange) -> Outcome:
+        """Return what an answer means, and remember what it shows of the platform's clock and habits."""
+        sent, now = Sent(prepared.request_id, time), self._clock.now()
+        terms = Terms(
+            prepared.conventions,
+            self._identity,
+            self._answer_key(prepared.conventions),
+            self._signed_answers.seen(),
+        )
+        skew_s = answers.skew_s(exchange, terms, now)
+        if skew_s is not None:
+            self.skew_s = skew_s
+        if answers.authenticity(exchange, sent, terms) is Authenticity.RIGHT:
+            self._signed_answers.saw()
+        return answers.judge(exchange, sent, terms, now)
+
+    def _answer_key(self, conventions: Conventions) -> bytes | None:
+        """Return the key for an encrypted answer: it may be so even where requests go plain (P20)."""
+        try:
+            return sm4_key(conventions, self._identity.secret)
+        except AgentError:
+            return None
 
     def _signing_time(self) -> datetime:
         """Return our time, or the platform's where that is wanted and ours is not far off (P5)."""
-        now = self._clock.now()
-        if self._config().platform.correct_skew and abs(self._skew_s) < MAX_SKEW_S:
-            return now + timedelta(seconds=self._skew_s)
+        now, skew_s = self._clock.now(), self.skew_s
+        if self._config().platform.correct_skew and skew_s is not None and abs(skew_s) < MAX_SKEW_S:
+            return now + timedelta(seconds=skew_s)
         return now
-
-    def _note_skew(self, exchange: Exchange) -> None:
-        skew = answers.skew_s(exchange, self._clock.now())
-        if skew is not None:
-            self._skew_s = skew
 
     def _new_session(self) -> requests.Session:
         platform = self._config().platform

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+#: cardType: 身份证, 港澳台, 外国人永久居住证, 其他.
+CARD_TYPES = frozenset({"0", "1", "2", "9"})
+NO_CHIP = "9"
+#: faceResult and fingerResult: failed, passed, not verified.
+RESULTS = frozenset({0, 1, 2})
+#: GB/T 2261.1-2003, as far as a verification may say so: 未知 and 未说明 are asked for, not sent (R5).
 SEXES = {"1": "男", "2": "女"}
 
 _NATIONS = (

@@ -1,43 +1,27 @@
 """A verification into the platform's fields, by tables 4.1 and 4.2 and this site's conventions. Pure.
 
-What the platform would refuse is found here, by `problems`, before anything is sent. Nothing is invented
-or shortened: a name too long for VARCHAR(10) goes whole or not at all.
+What the platform would refuse is found before, by `agent.hmpt.checks`. Nothing is invented or shortened: a
+name too long for VARCHAR(10) goes whole or not at all, a field that cannot be made is blank.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
 
 from agent.clock import SHANGHAI
 from agent.config.schema import Conventions, Device
 from agent.hmpt.body import Body, Jpeg, of_members, of_pieces
-from agent.hmpt.codes import NATIONS, SEXES, nation_name
-from agent.images import is_jpeg
+from agent.hmpt.codes import NATIONS, NO_CHIP, SEXES, nation_name
 from agent.records import FaceResult, PictureKind, Verification
 from drivers.card import CardKind
 
 LONG_TERM = "长期"
 ENABLED = 0
 
-#: Lengths of table 4.2 that nothing in the document contradicts.
-_MAX_LENGTHS = {"cardNo": 18, "operationUser": 10, "police": 100, "deviceNo": 50, "machineCode": 50}
-_REQUIRED_TEXTS = (
-    *("realName", "cardNo", "operationUser", "address", "police", "birthday"),
-    *("cardStartDate", "cardEndDate", "deviceNo", "machineCode", "nationalCode"),
-)
-_PICTURES = {"headImg": PictureKind.CARD, "cameraImg": PictureKind.CAMERA}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One field that the platform would refuse, and why."""
-
-    field: str
-    reason: str
+FINGER_FIELDS = ("fingerCollectImg", "fingerScore", "fingerResult")
 
 
 def texts(verification: Verification, conventions: Conventions) -> dict[str, str]:
@@ -47,17 +31,17 @@ def texts(verification: Verification, conventions: Conventions) -> dict[str, str
     nation = v.nation_code if v.nation_code in NATIONS else substitutes.nation_code or ""
     local = v.verified_at.astimezone(SHANGHAI)
     return {
-        "realName": v.name.strip(),
-        "cardType": "" if v.card_kind is CardKind.UNKNOWN else getattr(c.card_types, v.card_kind.value),
-        "cardNo": v.number.strip().upper(),
+        "realName": trimmed(v.name),
+        "cardType": _card_type(v, c),
+        "cardNo": trimmed(v.number).upper(),
         "sexCode": v.sex_code.zfill(c.sex_width) if v.sex_code in SEXES else "",
         "sexName": SEXES.get(v.sex_code, ""),
         "nationalCode": nation,
         "nationalName": _nation_name(nation, v, c),
-        "operationUser": v.operator.strip(),
+        "operationUser": trimmed(v.operator),
         "birthday": _date(v.birth, "date"),
         "address": _address(v, c),
-        "police": v.issuer.strip() or substitutes.police or "",
+        "police": trimmed(v.issuer) or substitutes.police or "",
         "cardStartDate": _date(v.valid_from, c.card_dates),
         "cardEndDate": c.permanent_date if v.valid_until == LONG_TERM else _date(v.valid_until, c.card_dates),
         "verifyDate": f"{local:%Y-%m-%d}",
@@ -65,6 +49,19 @@ def texts(verification: Verification, conventions: Conventions) -> dict[str, str
         "deviceNo": v.device_no,
         "machineCode": v.machine_code,
     }
+
+
+def trimmed(text: str) -> str:
+    """Return a text without the blanks and zeros that readers pad with (R29); inner ones are the card's."""
+    return text.strip().strip("\0").strip()
+
+
+def _card_type(verification: Verification, conventions: Conventions) -> str:
+    """Return R26: by the chip's letter; a document without a chip comes by intake alone, and is "other"."""
+    if verification.card_kind is CardKind.UNKNOWN:
+        return NO_CHIP if verification.source.startswith("intake") else ""
+    letter: str = getattr(conventions.card_types, verification.card_kind.value)
+    return letter
 
 
 def _nation_name(code: str, verification: Verification, conventions: Conventions) -> str:
@@ -76,7 +73,7 @@ def _nation_name(code: str, verification: Verification, conventions: Conventions
 
 def _address(verification: Verification, conventions: Conventions) -> str:
     newest = verification.newest_address if conventions.address == "newest" else None
-    return (newest or verification.address).strip() or conventions.substitutes.address or ""
+    return trimmed(newest or verification.address) or conventions.substitutes.address or ""
 
 
 def _day(text: str) -> date | None:
@@ -91,69 +88,6 @@ def _date(text: str, form: str) -> str:
     if day is None:
         return ""
     return f"{day:%Y-%m-%d} 00:00:00" if form == "datetime" else f"{day:%Y-%m-%d}"
-
-
-def problems(
-    verification: Verification,
-    pictures: Mapping[PictureKind, bytes],
-    conventions: Conventions,
-    max_base64_chars: int,
-) -> list[Problem]:
-    """Return every field that the platform would refuse; empty when the record can go."""
-    found = texts(verification, conventions)
-    return [
-        *_blank(found),
-        *_too_long(found, conventions),
-        *_characters(found, conventions),
-        *_bad_pictures(pictures, max_base64_chars),
-    ]
-
-
-def _blank(found: Mapping[str, str]) -> Iterator[Problem]:
-    for name in (*_REQUIRED_TEXTS, "cardType", "sexCode", "nationalName"):
-        if not found[name]:
-            yield Problem(name, "missing or not in the platform's tables")
-
-
-def _too_long(found: Mapping[str, str], conventions: Conventions) -> Iterator[Problem]:
-    limits = dict(_MAX_LENGTHS)
-    if conventions.long_name == "hold":
-        limits["realName"] = 10
-    for name, limit in limits.items():
-        length = _length(found[name], conventions)
-        if length > limit:
-            yield Problem(name, f"{length} {conventions.length_unit}, at most {limit}")
-
-
-def _length(text: str, conventions: Conventions) -> int:
-    if conventions.length_unit == "chars":
-        return len(text)
-    encoding = "gb18030" if conventions.length_unit == "gbk" else "utf-8"
-    return len(text.encode(encoding, "replace"))
-
-
-def _characters(found: Mapping[str, str], conventions: Conventions) -> Iterator[Problem]:
-    for name, text in found.items():
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            yield Problem(name, "a broken character")
-        elif conventions.private_use == "hold":
-            rare = [character for character in text if "\ue000" <= character <= "\uf8ff"]
-            if rare:
-                yield Problem(name, f"private-use character U+{ord(rare[0]):04X}")
-
-
-def _bad_pictures(pictures: Mapping[PictureKind, bytes], max_base64_chars: int) -> Iterator[Problem]:
-    named = dict(_PICTURES)
-    if PictureKind.FINGER in pictures:
-        named["fingerCollectImg"] = PictureKind.FINGER
-    for name, kind in named.items():
-        picture = pictures.get(kind)
-        if picture is None:
-            yield Problem(name, "missing")
-        elif not is_jpeg(picture):
-            yield Problem(name, "no JPEG")
-        elif Jpeg(picture).length > max_base64_chars:
-            yield Problem(name, f"{Jpeg(picture).length} base64 characters, at most {max_base64_chars}")
 
 
 def render(
@@ -208,15 +142,19 @@ def _finger(
     verification: Verification, pictures: Mapping[PictureKind, bytes], conventions: Conventions
 ) -> dict[str, str | Jpeg]:
     finger, picture = verification.finger, pictures.get(PictureKind.FINGER)
-    names = ("fingerCollectImg", "fingerScore", "fingerResult")
+    absent: dict[str, str | Jpeg] = {}
+    if conventions.absent_finger == "null":
+        absent = dict.fromkeys(FINGER_FIELDS, "null")
     if finger is None:
-        return {} if conventions.absent_finger == "omit" else dict.fromkeys(names, "null")
+        return absent
     result = FaceResult(finger.result)
-    return {
-        "fingerCollectImg": "null" if picture is None else Jpeg(picture),
+    made: dict[str, str | Jpeg] = {
         "fingerScore": _score(finger.score, result, conventions),
         "fingerResult": str(result.value),
     }
+    if picture is not None:
+        made["fingerCollectImg"] = Jpeg(picture)
+    return absent | made
 
 
 def shaped(body: Body, conventions: Conventions) -> Body:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from agent.outbox.claims import (
     Claim,
+    SettleBack,
     SettleDelivered,
     SettleHeld,
     SettleLater,
@@ -32,6 +33,7 @@ __all__ = [
     "RecordRow",
     "Room",
     "SealKeys",
+    "SettleBack",
     "SettleDelivered",
     "SettleHeld",
     "SettleLater",

@@ -37,7 +37,10 @@ class Claim:
     token: str
     attempts: int  # this one included
     verification: Verification = field(repr=False)
-    kept_conventions: str | None  # JSON of the attempt whose answer is not known
+    unknown: bool  # an earlier attempt's answer is not known: the platform may have it
+    kept_conventions: str | None  # JSON of that attempt's conventions
+    too_large: int  # attempts that the platform, or something on the way, found too large
+    size: int  # sealed bytes: what it costs to open
     picture: Callable[[PictureKind], bytes | None] = field(repr=False)
 
 
@@ -63,6 +66,13 @@ class SettleLater:
 
 
 @dataclass(frozen=True)
+class SettleBack:
+    """It was not sent after all: as it was before the claim, due at `next_attempt_at`."""
+
+    next_attempt_at: datetime
+
+
+@dataclass(frozen=True)
 class SettleHeld:
     """Something is missing locally."""
 
@@ -77,7 +87,10 @@ class SettleParked:
     detail: str
 
 
-Settlement = SettleDelivered | SettleLater | SettleHeld | SettleParked
+Settlement = SettleDelivered | SettleLater | SettleBack | SettleHeld | SettleParked
+
+#: The code under which an attempt was too large; counted, because smaller pictures are tried once.
+TOO_LARGE = "E5104"
 
 # Due, in its lane, and no earlier record of the same person is due as well.
 DUE = """
@@ -138,6 +151,20 @@ def kept_conventions(connection: sqlite3.Connection, row: sqlite3.Row) -> str | 
     return None if found is None else str(found["json"])
 
 
+def too_large(connection: sqlite3.Connection, row: sqlite3.Row) -> int:
+    """Return how many attempts were found too large."""
+    found = connection.execute(
+        "SELECT count(*) FROM attempt WHERE record = ? AND code = ?", (row["seq"], TOO_LARGE)
+    ).fetchone()
+    return int(found[0])
+
+
+def upcoming(connection: sqlite3.Connection, now: datetime, turn: int) -> sqlite3.Row | None:
+    """Return the meta row that `take` would claim now, without claiming it."""
+    with transaction(connection, durable=False):
+        return _next_due(connection, now, turn)
+
+
 def note(connection: sqlite3.Connection, claim: Claim, now: datetime, values: Mapping[str, object]) -> None:
     """Write what is about to be sent into the attempt's row."""
     with transaction(connection, durable=False):
@@ -163,11 +190,14 @@ def note(connection: sqlite3.Connection, claim: Claim, now: datetime, values: Ma
 
 def settle(connection: sqlite3.Connection, claim: Claim, settlement: Settlement, now: datetime) -> None:
     """Write what became of a claim: one synced commit. AgentError E3112 when the claim is no longer ours."""
-    with transaction(connection, durable=True):
+    # What was not sent may be undone by a power cut: it would only be claimed again.
+    with transaction(connection, durable=not isinstance(settlement, SettleBack)):
         row = _ours(connection, claim)
         match settlement:
             case SettleDelivered(receipt):
                 _deliver(connection, row, receipt, now)
+            case SettleBack(due):
+                _give_back(connection, row, due)
             case SettleLater(due, code, detail, unknown):
                 _leave(connection, row, "ready", "unknown" if unknown else "later", now, code, detail)
                 connection.execute(
@@ -181,6 +211,16 @@ def settle(connection: sqlite3.Connection, claim: Claim, settlement: Settlement,
                 )
             case SettleParked(code, detail):
                 _leave(connection, row, "parked", "parked", now, code, detail)
+
+
+def _give_back(connection: sqlite3.Connection, row: sqlite3.Row, due: datetime) -> None:
+    connection.execute("DELETE FROM attempt WHERE record = ? AND number = ?", (row["seq"], row["attempts"]))
+    connection.execute(
+        "UPDATE record SET state = 'ready', epoch = NULL, token = NULL, attempts = attempts - 1, "
+        "lane = (attempts > 1), next_attempt_at = ? WHERE seq = ?",
+        (millis(due), row["seq"]),
+    )
+    ledger.move(connection, "sending", "ready")
 
 
 def _ours(connection: sqlite3.Connection, claim: Claim) -> sqlite3.Row:

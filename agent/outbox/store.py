@@ -214,14 +214,25 @@ class Outbox:
             self._busy_at = self._clock.monotonic()
             row, token = taken
             with self.guarded(row["id"]):
-                return Claim(
-                    id=row["id"],
-                    token=token,
-                    attempts=row["attempts"] + 1,
-                    verification=self._owner.run(partial(self._vault.whole, row=row)),
-                    kept_conventions=self._owner.run(partial(claims.kept_conventions, row=row)),
-                    picture=partial(self.picture, row["id"]),
-                )
+                return self._opened(row, token, row["attempts"] + 1)
+
+    def upcoming(self, now: datetime) -> Claim | None:
+        """Return what the next claim would be, so that its body can be made before: it is no claim yet."""
+        row = self._owner.run(partial(claims.upcoming, now=now, turn=self._turn))
+        return None if row is None else self._opened(row, "", row["attempts"] + 1)
+
+    def _opened(self, row: sqlite3.Row, token: str, attempts: int) -> Claim:
+        return Claim(
+            id=row["id"],
+            token=token,
+            attempts=attempts,
+            verification=self._owner.run(partial(self._vault.whole, row=row)),
+            unknown=bool(row["unknown"]),
+            kept_conventions=self._owner.run(partial(claims.kept_conventions, row=row)),
+            too_large=self._owner.run(partial(claims.too_large, row=row)),
+            size=row["size"],
+            picture=partial(self.picture, row["id"]),
+        )
 
     @contextmanager
     def guarded(self, record: str) -> Iterator[None]:

@@ -12,7 +12,7 @@ import random
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from agent import backoff
+from agent.uploader import backoff
 
 #: Unknown outcomes in a row before the lane stops: one lost answer is a record's affair.
 UNKNOWN_LIMIT = 3

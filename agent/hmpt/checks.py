@@ -1,0 +1,184 @@
+"""Every field's rule of table 4.2, looked at before anything is put on the wire. Pure.
+
+`problems` are what the platform would refuse: the record is held, with field and reason named. `oddities`
+are what it might: sent as they are (a shortened name breaks the binding silently), and named to the
+person who looks at the record should it be refused. Neither quotes a value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from agent.config.schema import Conventions
+from agent.hmpt.body import Jpeg
+from agent.hmpt.codes import CARD_TYPES, NO_CHIP, RESULTS
+from agent.hmpt.render import FINGER_FIELDS, texts
+from agent.images import is_jpeg
+from agent.records import FaceResult, PictureKind, Verification
+
+#: VARCHAR(n) of table 4.2 where nothing in the document contradicts it. realName: R1; address: R9.
+_MAX_LENGTHS = {"cardNo": 18, "operationUser": 10, "police": 100, "deviceNo": 50, "machineCode": 50}
+#: Texts of the document's own tables and forms are never counted in bytes: 女 alone would have three.
+_OWN_LENGTHS = {"sexName": 2, "nationalCode": 2, "nationalName": 10, "birthday": 10}
+NAME_LENGTH, ADDRESS_LENGTH = 10, 100
+_REQUIRED = (
+    *("realName", "cardType", "cardNo", "sexCode", "nationalCode", "nationalName"),
+    *("operationUser", "birthday", "address", "police", "cardStartDate", "cardEndDate"),
+    *("deviceNo", "machineCode"),
+)
+_PICTURES = {"headImg": PictureKind.CARD, "cameraImg": PictureKind.CAMERA}
+#: Weights of the check digit, GB 11643-1999.
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One field that the platform would refuse, and why."""
+
+    field: str
+    reason: str
+
+
+def problems(
+    verification: Verification,
+    pictures: Mapping[PictureKind, bytes],
+    conventions: Conventions,
+    max_base64_chars: int,
+) -> list[Problem]:
+    """Return every field that the platform would refuse; empty when the record can go."""
+    found = texts(verification, conventions)
+    return [
+        *_blank(found),
+        *_outside_the_tables(found),
+        *_too_long(found, conventions),
+        *_characters(found, conventions),
+        *_scores(verification),
+        *_bad_pictures(pictures, max_base64_chars),
+    ]
+
+
+def _blank(found: Mapping[str, str]) -> Iterator[Problem]:
+    for name in _REQUIRED:
+        if not found[name]:
+            yield Problem(name, "missing or not in the platform's tables")
+
+
+def _outside_the_tables(found: Mapping[str, str]) -> Iterator[Problem]:
+    if found["cardType"] and found["cardType"] not in CARD_TYPES:
+        yield Problem("cardType", f"none of {', '.join(sorted(CARD_TYPES))}")
+
+
+def _too_long(found: Mapping[str, str], conventions: Conventions) -> Iterator[Problem]:
+    own = {**_OWN_LENGTHS, "sexCode": conventions.sex_width}
+    own |= dict.fromkeys(("cardStartDate", "cardEndDate"), 10 if conventions.card_dates == "date" else 19)
+    limits = dict(_MAX_LENGTHS)
+    if conventions.long_name == "hold":
+        limits["realName"] = NAME_LENGTH
+    for unit, fields in (("chars", own), (conventions.length_unit, limits)):
+        for name, limit in fields.items():
+            length = _length(found[name], unit)
+            if length > limit:
+                yield Problem(name, f"{length} {unit}, at most {limit}")
+
+
+def _length(text: str, unit: str) -> int:
+    if unit == "chars":
+        return len(text)
+    return len(text.encode("gb18030" if unit == "gbk" else "utf-8", "replace"))
+
+
+def _characters(found: Mapping[str, str], conventions: Conventions) -> Iterator[Problem]:
+    for name, text in found.items():
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            yield Problem(name, "a broken character")
+        elif control := [character for character in text if ord(character) < 32 or character == "\x7f"]:
+            yield Problem(name, f"control character U+{ord(control[0]):04X}")
+        elif conventions.private_use == "hold" and (rare := _private(text)):
+            yield Problem(name, f"private-use character {rare[0]}")
+
+
+def _private(text: str) -> list[str]:
+    """Return the code points of a text that mean something else in every font (R28)."""
+    return [
+        f"U+{ord(character):04X}"
+        for character in text
+        if "\ue000" <= character <= "\uf8ff" or character >= "\U000f0000"
+    ]
+
+
+def _scores(verification: Verification) -> Iterator[Problem]:
+    face, finger = verification.face, verification.finger
+    # 0 stands for "not compared" alone (R18): beside a result it would be made up.
+    if face.result is not FaceResult.NOT_VERIFIED:
+        yield from _score("faceScore", face.score)
+    if finger is not None:
+        if finger.result not in RESULTS:
+            yield Problem("fingerResult", f"none of {', '.join(map(str, sorted(RESULTS)))}")
+        elif finger.result != FaceResult.NOT_VERIFIED.value:
+            yield from _score("fingerScore", finger.score)
+
+
+def _score(name: str, score: float | None) -> Iterator[Problem]:
+    if score is None:
+        yield Problem(name, "missing")
+    elif not math.isfinite(score) or not 0 <= score <= 1:
+        yield Problem(name, "not within 0 and 1")
+
+
+def _bad_pictures(pictures: Mapping[PictureKind, bytes], max_base64_chars: int) -> Iterator[Problem]:
+    named = dict(_PICTURES)
+    if PictureKind.FINGER in pictures:
+        named[FINGER_FIELDS[0]] = PictureKind.FINGER
+    for name, kind in named.items():
+        picture = pictures.get(kind)
+        if picture is None:
+            yield Problem(name, "missing")
+        elif not is_jpeg(picture):
+            yield Problem(name, "no JPEG")
+        elif Jpeg(picture).length > max_base64_chars:
+            yield Problem(name, f"{Jpeg(picture).length} base64 characters, at most {max_base64_chars}")
+
+
+# --- what a refusal may be about --------------------------------------------------------------------
+
+
+def oddities(verification: Verification, conventions: Conventions) -> list[str]:
+    """Return what of a record the tables leave in doubt, without a value: `realName: 12 characters`."""
+    found = texts(verification, conventions)
+    return [*_long(found), *_rare(found), *_number(found)]
+
+
+def _long(found: Mapping[str, str]) -> Iterator[str]:
+    for name, limit in (("realName", NAME_LENGTH), ("address", ADDRESS_LENGTH), ("police", 100)):
+        characters, size = len(found[name]), len(found[name].encode("utf-8", "replace"))
+        if characters > limit:
+            yield f"{name}: {characters} characters, VARCHAR({limit})"
+        elif size > limit:
+            yield f"{name}: {size} bytes in UTF-8, VARCHAR({limit})"
+
+
+def _rare(found: Mapping[str, str]) -> Iterator[str]:
+    for name, text in found.items():
+        rare = [*_private(text), *(f"U+{ord(one):04X}" for one in text if "\uffff" < one < "\U000f0000")]
+        if rare:
+            yield f"{name}: {' '.join(dict.fromkeys(rare))}"
+
+
+def _number(found: Mapping[str, str]) -> Iterator[str]:
+    number = found["cardNo"]
+    if not number.isascii() or not number.isalnum():
+        yield "cardNo: other characters than digits and letters"
+    elif found["cardType"] == "0" and not checksum_right(number):
+        yield "cardNo: check digit"
+    if found["cardType"] == NO_CHIP:
+        yield "cardType: no chip"
+
+
+def checksum_right(number: str) -> bool:
+    """Return whether the check digit of an 18-digit identity number is right (GB 11643-1999)."""
+    if len(number) != 18 or not number[:17].isascii() or not number[:17].isdigit():
+        return False
+    total = sum(int(digit) * weight for digit, weight in zip(number, _WEIGHTS, strict=False))
+    return number[17] == "10X98765432"[total % 11]

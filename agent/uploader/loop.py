@@ -1,0 +1,344 @@
+"""The loop to the platform: claim one record, render, sign, send, judge, settle. One record at a time.
+
+Order of things that must not change: the claim and its attempt row are committed before a byte is
+sent, and the receipt before the record counts as delivered. Kill the process between any two steps and
+the record goes out - once, or, when only the answer was lost, again with the same request id.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from agent import logs
+from agent.audit import Audit
+from agent.board import Board
+from agent.catalogue import AgentError
+from agent.clock import Clock
+from agent.config.schema import Config
+from agent.heartbeat import Heartbeat
+from agent.hmpt.client import PlatformClient
+from agent.outbox import (
+    Claim,
+    Outbox,
+    SettleBack,
+    SettleDelivered,
+    SettleHeld,
+    SettleLater,
+    Settlement,
+    SettleParked,
+)
+from agent.records import Delivered, Hold, Outcome, PlatformDown, Refused, Unknown
+from agent.uploader import backoff
+from agent.uploader.ahead import Ahead, Made
+from agent.uploader.breaker import Breaker
+from agent.uploader.judgement import Case, Failure, Judgement, Ruling, Verdict
+from agent.uploader.making import Maker, device_name
+from agent.uploader.rates import Rates
+from agent.uploader.registration import register, registered
+
+log = logs.get(__name__)
+
+#: A quiet queue is looked at this often, should a wake-up ever be missed.
+IDLE_S = 1.0
+#: How long the answer of a hanging send may take beyond its own limits before the loop counts as hung.
+SEND_GRACE_S = 30.0
+
+#: Our own configuration keeps every record from being sent: the secret does not fit a convention.
+LANE_FAULTS = frozenset({"E7401", "E3122"})
+#: Unknown outcomes that count towards something; all others are lost answers.
+FAILURES = {
+    "E5001": Failure.INSIDE,
+    "E5006": Failure.INSIDE,
+    "E5007": Failure.CONTRADICTION,
+    "E4104": Failure.BROKE,
+}
+
+_BREAKER, _JUDGEMENT, _DEVICES = "breaker", "judgement", "devices"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the uploader works with."""
+
+    config: Callable[[], Config]
+    client: PlatformClient
+    outbox: Outbox
+    audit: Audit
+    board: Board
+    clock: Clock
+    rng: random.Random
+    pseudonym: Callable[[str], str]
+
+
+class Uploader:
+    """Delivers what waits. One thread; `wake` and `reconsider` may be called from any."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._wake, self._changed = threading.Event(), threading.Event()
+        self._breaker = Breaker.from_json(parts.outbox.setting(_BREAKER))
+        self._judgement = Judgement.from_json(parts.outbox.setting(_JUDGEMENT))
+        self._devices: dict[str, Breaker] = {}
+        self._rates = Rates.of(parts.config(), parts.clock.monotonic())
+        self._maker = Maker(parts.client, lambda: self._judgement.good)
+        self._ahead = Ahead(self._maker.make, lambda: parts.outbox.upcoming(parts.clock.now()))
+
+    def wake(self) -> None:
+        """Say that a record was kept."""
+        self._wake.set()
+
+    def reconsider(self) -> None:
+        """Say that the configuration changed: whatever waits may be tried at once."""
+        self._changed.set()
+        self._wake.set()
+
+    def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Deliver until `stop` is set."""
+        # Should an earlier run of this loop have died over a record, nobody else is sending it now.
+        self._parts.outbox.return_abandoned()
+        self._post()
+        try:
+            while not stop.is_set():
+                heartbeat.beat()
+                wait_s = self._turn(heartbeat, stop)
+                if wait_s > 0 and not stop.is_set():
+                    self._wake.wait(min(wait_s, IDLE_S))
+                self._wake.clear()
+        finally:
+            self._ahead.forget()
+
+    def _turn(self, heartbeat: Heartbeat, stop: threading.Event) -> float:
+        """Do one thing that is due. Return the seconds that nothing can be done."""
+        parts = self._parts
+        if self._changed.is_set():
+            self._changed.clear()
+            self._start_afresh()
+        self._rates = self._rates.under(parts.config(), parts.clock.monotonic())
+        wait_s = max(self._breaker.wait_s(parts.clock.now()), self._rates.wait_s(parts.clock.monotonic()))
+        if wait_s > 0:
+            return wait_s
+        limits = parts.config().platform
+        with heartbeat.silence(limits.connect_timeout_s + limits.answer_timeout_s + SEND_GRACE_S):
+            try:
+                return self._next(stop)
+            except AgentError as error:
+                if error.code not in LANE_FAULTS:
+                    raise
+                parts.outbox.return_abandoned()
+                self._lane_failed(error.code, None, "", **error.facts)
+        return 0.0
+
+    def _start_afresh(self) -> None:
+        """The configuration changed: what failed under the old one says nothing of the new one."""
+        self._parts.outbox.make_due()
+        self._devices.clear()
+        self._remember(self._judgement.forgiven())
+        self._lane(Breaker())
+
+    def _next(self, stop: threading.Event) -> float:
+        """Register, or send the next record. Return the seconds that nothing is to be done."""
+        parts = self._parts
+        if parts.config().platform.register_ == "auto" and registered(parts.outbox, parts.config()) is None:
+            self._register(stop)
+            return 0.0
+        claim = parts.outbox.claim(parts.clock.now())
+        if claim is None:
+            return IDLE_S
+        waiting = self._devices.get(device_name(claim.verification))
+        if waiting is not None and waiting.wait_s(parts.clock.now()) > 0 and waiting.open_until is not None:
+            parts.outbox.settle(claim, SettleBack(waiting.open_until))
+            return 0.0
+        with parts.outbox.guarded(claim.id):
+            self._deliver(claim, stop)
+        return 0.0
+
+    def _register(self, stop: threading.Event) -> None:
+        parts = self._parts
+        outcome = register(
+            parts.client, parts.config(), parts.outbox, parts.audit, parts.clock, board=parts.board, stop=stop
+        )
+        if isinstance(outcome, Delivered):
+            self._lane(self._breaker.succeeded())
+        elif not stop.is_set():
+            # Registration carries no record, so any failure of it is the lane's affair.
+            retry_after_s = outcome.retry_after_s if isinstance(outcome, PlatformDown) else None
+            self._lane_failed(outcome.code, retry_after_s, _detail(outcome))
+
+    # --- one record ---------------------------------------------------------------------------------
+
+    def _deliver(self, claim: Claim, stop: threading.Event) -> None:
+        parts, config = self._parts, self._parts.config()
+        self._rates = self._rates.taken(parts.clock.monotonic(), again=claim.attempts > 1)
+        made = self._ahead.take(claim, config) or self._maker.make(claim, config)
+        if made.prepared is None:
+            self._hold(claim, made)
+            return
+        prepared = made.prepared
+        parts.outbox.note_attempt(
+            claim,
+            request_id=prepared.request_id,
+            conventions_fingerprint=prepared.conventions_fingerprint,
+            conventions_json=made.conventions.model_dump_json(),
+            sm3_hex=prepared.sm3_hex,
+            length=prepared.length,
+        )
+        cipher = "SM4" if config.platform.encrypt else "-"
+        parts.board.event("I5002", record=claim.id, cipher=cipher, length=prepared.length)
+        self._ahead.begin(config)
+        outcome = parts.client.send(prepared, stop)
+        case = Case(
+            record=claim.id,
+            device=device_name(claim.verification),
+            own_device=claim.verification.device_no == config.device.device_no,
+            length=prepared.length,
+            shrunk=claim.too_large > 0,
+            unknown_before=claim.unknown,
+            skew_s=parts.client.skew_s,
+        )
+        self._settle(claim, self._judged(claim, case, prepared.conventions_fingerprint, outcome))
+
+    def _hold(self, claim: Claim, made: Made) -> None:
+        named = ", ".join(f"{problem.field}: {problem.reason}" for problem in made.problems)
+        self._settle(claim, SettleHeld({Hold.FIELD: named}))
+        self._tell("W3002", record=claim.id, problems=named)
+
+    def _judged(self, claim: Claim, case: Case, mark: str, outcome: Outcome) -> Settlement:
+        match outcome:
+            case Delivered(receipt):
+                self._accepted(claim, case, mark, receipt.request_id)
+                return SettleDelivered(receipt)
+            case PlatformDown(code, detail, retry_after_s):
+                return self._down(claim, case, code, detail, retry_after_s)
+            case Unknown(code, detail):
+                return self._unknown(claim, case, mark, code, detail)
+            case Refused():
+                return self._refused(claim, case, mark, outcome)
+
+    def _accepted(self, claim: Claim, case: Case, mark: str, request_id: str) -> None:
+        self._remember(self._judgement.accepted(case, mark))
+        self._devices.pop(case.device, None)
+        self._lane(self._breaker.succeeded())
+        person = self._parts.pseudonym(claim.verification.number)
+        logs.say(log, "I5003", record=claim.id, request=request_id, person=person, attempts=claim.attempts)
+        self._parts.board.event("I5003", record=claim.id, request=request_id)
+
+    def _down(
+        self, claim: Claim, case: Case, code: str, detail: str, retry_after_s: float | None
+    ) -> Settlement:
+        if code in FAILURES:
+            judgement, ruling = self._judgement.failed(case, FAILURES[code])
+            self._remember(judgement)
+            if ruling.verdict is not Verdict.LANE:
+                # It alone breaks the connection, while others pass: it keeps out of their way.
+                self._tell(ruling.code or code, record=claim.id, detail=detail)
+                return self._ruled(claim, replace(ruling, code=ruling.code or code), detail, unknown=None)
+        self._lane_failed(code, retry_after_s, detail)
+        return SettleLater(self._parts.clock.now(), code, detail, unknown=None)
+
+    def _unknown(self, claim: Claim, case: Case, mark: str, code: str, detail: str) -> Settlement:
+        now, rng = self._parts.clock.now(), self._parts.rng
+        first = self._judgement.commissioning(mark)
+        judgement, ruling = self._judgement.failed(case, FAILURES.get(code, Failure.LOST))
+        self._remember(judgement)
+        stops = self._breaker.failed(now, code, None, rng) if first else self._breaker.unknown(now, code, rng)
+        self._lane(stops)
+        self._tell(code, record=claim.id, detail=detail)
+        if ruling.verdict is Verdict.PARK:
+            self._tell(ruling.code, record=claim.id, detail=detail)
+        return self._ruled(claim, replace(ruling, code=ruling.code or code), detail, unknown=True)
+
+    def _refused(self, claim: Claim, case: Case, mark: str, refusal: Refused) -> Settlement:
+        detail = _detail(refusal)
+        judgement, ruling = self._judgement.refused(case, refusal.about, mark)
+        self._remember(judgement)
+        facts = {"detail": detail, "skew": "-" if case.skew_s is None else f"{case.skew_s:+.0f}"}
+        match ruling.verdict:
+            case Verdict.LANE:
+                self._lane_failed(ruling.code, None, **facts, device=case.device)
+            case Verdict.DEVICE:
+                self._device_waits(case, ruling.code, detail)
+            case Verdict.PARK:
+                odd = self._maker.oddities(claim, self._parts.config())
+                detail = "; ".join([detail, *odd])
+                self._tell(ruling.code, **{**facts, "detail": detail}, record=claim.id)
+            case Verdict.LATER | Verdict.SMALLER:
+                self._tell(ruling.code, **facts, record=claim.id, device=case.device)
+        return self._ruled(claim, ruling, detail, unknown=False)
+
+    def _ruled(self, claim: Claim, ruling: Ruling, detail: str, *, unknown: bool | None) -> Settlement:
+        """Return the settlement that a ruling asks for."""
+        now = self._parts.clock.now()
+        if ruling.verdict is Verdict.PARK:
+            return SettleParked(ruling.code, detail)
+        if ruling.verdict is Verdict.SMALLER:
+            return SettleLater(now, ruling.code, detail, unknown=unknown)
+        # A lane that stops is no fault of the record: it waits no longer than the lane may.
+        lane = ruling.verdict is Verdict.LANE
+        cap = backoff.PLATFORM_CAP_S if lane else backoff.RECORD_CAP_S
+        wait_s = backoff.full_jitter(claim.attempts, cap, self._parts.rng)
+        return SettleLater(now + timedelta(seconds=wait_s), ruling.code, detail, unknown=unknown)
+
+    def _settle(self, claim: Claim, settlement: Settlement) -> None:
+        self._parts.outbox.settle(claim, settlement)
+        if isinstance(settlement, SettleDelivered):
+            self._parts.audit.append("record.delivered", who="uploader", target=claim.id)
+        self._post()
+
+    # --- the lane -----------------------------------------------------------------------------------
+
+    def _device_waits(self, case: Case, code: str, detail: str) -> None:
+        """Let a device that is not this one wait, and its records with it; ours are not held up by it."""
+        before = self._devices.get(case.device, Breaker())
+        self._devices[case.device] = before.failed(self._parts.clock.now(), code, None, self._parts.rng)
+        if before.closed:
+            self._tell(code, detail=detail, device=case.device, record=case.record)
+
+    def _lane_failed(self, code: str, retry_after_s: float | None, detail: str, **facts: str) -> None:
+        now: datetime = self._parts.clock.now()
+        told_before = self._breaker.code == code
+        self._lane(self._breaker.failed(now, code, retry_after_s, self._parts.rng))
+        if not told_before:
+            self._tell(code, detail=detail, **facts)
+
+    def _tell(self, code: str, **facts: str) -> None:
+        logs.say(log, code, **facts)
+        self._parts.board.event(code, **facts)
+
+    def _lane(self, breaker: Breaker) -> None:
+        if breaker != self._breaker:
+            self._breaker = breaker
+            self._parts.outbox.set_setting(_BREAKER, breaker.to_json())
+            self._post()
+
+    def _remember(self, judgement: Judgement) -> None:
+        if judgement != self._judgement:
+            self._judgement = judgement
+            self._parts.outbox.set_setting(_JUDGEMENT, judgement.to_json())
+
+    def _post(self) -> None:
+        until, skew_s = self._breaker.open_until, self._parts.client.skew_s
+        config = self._parts.config()
+        self._parts.board.post(
+            "platform",
+            state="ok" if self._breaker.closed else "waiting",
+            code=self._breaker.code,
+            next_try=until.isoformat() if until else None,
+            registered=registered(self._parts.outbox, config) is not None,
+            proven=self._judgement.proven == self._maker.mark(config),
+            skew_s=None if skew_s is None else round(skew_s, 1),
+            devices=sorted(self._devices),
+        )
+
+
+def _detail(outcome: Outcome) -> str:
+    match outcome:
+        case Unknown(_, detail) | PlatformDown(_, detail, _):
+            return detail
+        case Refused(_, platform_code, exception_code, message):
+            return f"{platform_code} {exception_code or '-'} {message}".strip()
+        case Delivered():
+            return ""
