@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from agent import jpeg
 from agent.catalogue import AgentError
 from drivers.errors import PhotoError
 
@@ -37,17 +38,17 @@ def encode(picture: Image, target: int, bound: int) -> bytes:
     that does not fit.
     """
     limit = min(target, bound)
-    jpeg = _jpeg(picture, TOP_QUALITY)
-    quality, last = TOP_QUALITY, len(jpeg)
-    best = jpeg if len(jpeg) <= bound else None
+    made = _encoded(picture, TOP_QUALITY)
+    quality, last = TOP_QUALITY, len(made)
+    best = made if last <= bound else None
     for _ in range(MAX_ENCODES - 1):
         if last <= limit and (quality == TOP_QUALITY or last >= NEAR_ENOUGH * limit):
             break
         quality, picture = _next_try(picture, quality, last, limit)
-        jpeg = _jpeg(picture, quality)
-        last = len(jpeg)
+        made = _encoded(picture, quality)
+        last = len(made)
         if last <= bound and (best is None or len(best) > limit or last <= limit):
-            best = jpeg
+            best = made
     if best is None:
         raise AgentError("E2501", bound=bound, size=last)
     return best
@@ -72,7 +73,7 @@ def _scaled(picture: Image, factor: float) -> Image:
     return scaled
 
 
-def _jpeg(picture: Image, quality: int) -> bytes:
+def _encoded(picture: Image, quality: int) -> bytes:
     import cv2
 
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_PROGRESSIVE, 0]
@@ -83,9 +84,23 @@ def _jpeg(picture: Image, quality: int) -> bytes:
     return bytes(encoded.tobytes())
 
 
-def smaller(jpeg: bytes, factor: float) -> bytes:
+def smaller(picture: bytes, factor: float) -> bytes:
     """Return a picture of about `factor` times as many bytes, for a platform that found it too large."""
-    return encode(decode(jpeg), int(len(jpeg) * factor), int(len(jpeg) * factor))
+    limit = int(len(picture) * factor)
+    return encode(decode(picture), limit, limit)
+
+
+def accepted(picture: bytes, bound: int) -> bytes:
+    """Return what another program hands in as a JPEG that may be sent, its pixels left alone if they can be.
+
+    A whole baseline JPEG in one or three colours, upright and within the bound, only loses its metadata;
+    whatever else is re-encoded. PhotoError E1303 for what is no picture, AgentError E2501 when it cannot fit.
+    """
+    image = decode(picture)
+    bare = jpeg.without_metadata(picture) if is_jpeg(picture) else None
+    if bare is not None and len(bare) <= bound:
+        return bare
+    return encode(image, bound, bound)
 
 
 def decode(data: bytes) -> Image:
@@ -114,17 +129,7 @@ def _announced(data: bytes) -> tuple[int, int] | None:
     if data.startswith(b"BM") and len(data) >= 26:
         height = int.from_bytes(data[22:26], "little", signed=True)
         return int.from_bytes(data[18:22], "little", signed=True), abs(height)
-    return _jpeg_size(data) if data.startswith(b"\xff\xd8") else None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        at += 2 + length
-    return None
+    return jpeg.size(data) if data.startswith(b"\xff\xd8") else None
 
 
 def is_jpeg(data: bytes) -> bool:

@@ -28,11 +28,36 @@ class FaceResult(Enum):
 
 
 @dataclass(frozen=True)
-class FaceVerdict:
-    """Result of one comparison, with all that is needed to defend it later.
+class FrameQuality:
+    """What was measured of one camera frame that was compared; units as in `agent.face.quality`."""
 
-    `score` is the platform's 0..1, derived from `cosine` by the mapping named `mapping` and rounded
-    down; both are None when no comparison was possible, and `reason` then names why.
+    after_ms: int  # since the card was presented
+    eye_px: float
+    roll_deg: float
+    yaw: float
+    pitch: float
+    brightness: float
+    burnt: float
+    sharpness: float
+    reason: str = ""  # the gate that it did not pass: used at best effort
+
+
+@dataclass(frozen=True)
+class Try:
+    """One comparison within a verification: the mean of these frames against the card."""
+
+    cosine: float
+    score: float
+    frames: tuple[FrameQuality, ...]
+
+
+@dataclass(frozen=True)
+class FaceVerdict:
+    """Result of a verification's comparisons, with all that is needed to defend it later.
+
+    `score` is the platform's 0..1, derived from `cosine` by the mapping named `mapping` and rounded down;
+    both are None when no comparison was possible, and `reason` then names why. It passed when `score` is at
+    least `pass_score`. Cosine and score are those of the last try; `tries` keeps every one.
     """
 
     result: FaceResult
@@ -46,6 +71,23 @@ class FaceVerdict:
     mapping: str = ""  # version of the cosine -> score mapping
     frames: int = 0  # how many camera frames were averaged
     attempts: int = 1
+    pass_score: float | None = None  # the threshold on the scale of `score`
+    best_effort: bool = False  # time ran out before enough good frames came
+    tries: tuple[Try, ...] = ()
+    liveness: float | None = None  # 0..1, advisory: what a site's own program said; decides nothing
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> FaceVerdict:
+        """Rebuild a verdict from its JSON form: the inverse of `to_values`."""
+        tries = tuple(
+            Try(**{**one, "frames": tuple(FrameQuality(**frame) for frame in one["frames"])})
+            for one in values.get("tries", ())
+        )
+        return cls(**{**values, "result": FaceResult(values["result"]), "tries": tries})
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**asdict(self), "result": self.result.value}
 
 
 class PictureKind(Enum):
@@ -108,7 +150,7 @@ class Verification:
         facts = asdict(self)
         facts["verified_at"] = self.verified_at.astimezone(timezone.utc).isoformat()
         facts["card_kind"] = self.card_kind.value
-        facts["face"]["result"] = self.face.result.value
+        facts["face"] = self.face.to_values()
         facts["schema"] = FACTS_SCHEMA
         return facts
 
@@ -121,7 +163,7 @@ class Verification:
             raise ValueError(f"facts have schema {schema!r}, this version reads {FACTS_SCHEMA}")
         values["verified_at"] = datetime.fromisoformat(values["verified_at"])
         values["card_kind"] = CardKind(values["card_kind"])
-        values["face"] = FaceVerdict(**{**values["face"], "result": FaceResult(values["face"]["result"])})
+        values["face"] = FaceVerdict.from_values(values["face"])
         if values["finger"] is not None:
             values["finger"] = Finger(**values["finger"])
         return cls(**values)

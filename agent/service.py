@@ -24,6 +24,8 @@ from agent.config import Config, load
 from agent.console import Console
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
+from agent.face import acceptance
+from agent.face.reasons import sentence
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.signing import Identity
 from agent.housekeeping import Housekeeping
@@ -35,7 +37,7 @@ from agent.station import Station
 from agent.supervisor import Loop, LoopState, Supervisor
 from agent.uploader import Parts as UploaderParts
 from agent.uploader import Uploader
-from agent.vision import CameraState, Vision
+from agent.vision import CameraState, EngineState, Vision
 from drivers import photo
 from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
@@ -54,6 +56,7 @@ class Agent:
 
     def __init__(self, config: Config, own: Ownership, clock: Clock) -> None:
         self.live = Live(config)
+        self._engine = EngineState(None, None)
         self.board = Board(clock)
         self.own = own
         self._clock = clock
@@ -65,6 +68,8 @@ class Agent:
             clock,
             _camera_password(config),
             self._on_camera,
+            on_hint=self._on_hint,
+            on_engine=self._on_engine,
         )
         self.uploader = Uploader(self._uploader_parts())
         self.completion = Completion(self._completion_parts())
@@ -122,6 +127,8 @@ class Agent:
             record_ready=self.uploader.wake,
             record_changed=self.completion.wake,
             reload=reload,
+            vision=self._vision,
+            face_changed=self._post_engine,
         )
 
     # --- wiring -------------------------------------------------------------------------------------
@@ -203,6 +210,29 @@ class Agent:
             logs.say(log, state.code, **state.facts)
             self.board.post("camera", state="down", code=state.code)
             self.board.event(state.code, **state.facts)
+
+    def _on_hint(self, reason: str) -> None:
+        self.board.post("hint", reason=reason, code=sentence(reason))
+
+    def _on_engine(self, state: EngineState) -> None:
+        self._engine = state
+        if state.code:
+            logs.say(log, state.code, **state.facts)
+            self.board.event(state.code, **state.facts)
+        self._post_engine()
+
+    def _post_engine(self) -> None:
+        """Put the engine on the board; that its threshold was never tried here stays there until it was."""
+        engine = self._engine
+        if engine.code:
+            self.board.post("face", state="down", code=engine.code)
+        elif engine.model is None or engine.threshold is None:
+            self.board.post("face", state="off", code="W2423")
+        else:
+            stored = self.own.outbox.setting(acceptance.SETTING)
+            accepted = acceptance.stands(stored, engine.model, engine.threshold)
+            code = {} if accepted else {"code": acceptance.NOT_ACCEPTED}
+            self.board.post("face", state="ok", model=engine.model, threshold=engine.threshold, **code)
 
 
 def _identity(config: Config) -> Identity:

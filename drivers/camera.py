@@ -26,6 +26,15 @@ FILE_FPS = 15.0
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 #: How long a network stream may take to open or to deliver, in milliseconds.
 STREAM_TIMEOUT_MS = 5000
+#: A fresh camera needs this to find exposure and white balance.
+WARM_UP_S = 1.0
+#: A driver's stamp further off than this is not on our clock: the time of the fetch stands for it.
+MAX_DRIVER_LAG_S = 2.0
+#: What camera, encoder and network may hold back of a stream: its frames are stamped as that much older.
+STREAM_LAG_S = 0.3
+#: A server begins with what it kept since its last key frame. Such frames come faster than they were taken:
+#: those for which nobody had to wait this long are let pass, for at most DRAIN_S.
+LIVE_WAIT_S, DRAIN_S = 0.010, 1.5
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,10 @@ class Camera(Protocol):
 
     def read(self) -> Frame:
         """Return the next frame; waits for it. CameraError when none comes any more."""
+        ...
+
+    def skip(self) -> None:
+        """Let the next frame pass without decoding it; waits for it. CameraError as `read`."""
         ...
 
     def close(self) -> None:
@@ -62,7 +75,7 @@ def open_camera(source: str, view: View, password: str | None = None) -> Camera:
     """Open a source: auto, /dev/videoN, rtsp://..., or a file. CameraError E2101 with the reason."""
     if source == "auto":
         source = _first_device()
-    if source.startswith("rtsp://"):
+    if is_stream(source):
         return _StreamCamera(source, _with_password(source, password), view)
     path = Path(source)
     if not path.exists():
@@ -70,6 +83,11 @@ def open_camera(source: str, view: View, password: str | None = None) -> Camera:
     if path.is_char_device():
         return _DeviceCamera(source, view)
     return _PictureCamera(source, view) if path.suffix.lower() in PICTURES else _VideoCamera(source, view)
+
+
+def is_stream(source: str) -> bool:
+    """Return whether a source is a network stream: opened when needed, for it loads the net."""
+    return source.startswith("rtsp://")
 
 
 def is_file_source(source: str) -> bool:
@@ -93,6 +111,9 @@ class _PictureCamera:
         self._due = _paced(self._due)
         return Frame(self._image, time.monotonic())
 
+    def skip(self) -> None:
+        self._due = _paced(self._due)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -109,17 +130,27 @@ class _Captured:
             raise CameraError(source=source, reason="does not open")
 
     def read(self) -> Frame:
-        good, image = self._capture.read()
+        self.skip()
+        at = self._taken_at()
+        good, image = self._capture.retrieve()
         if not good:
             raise CameraError(source=self._source, reason="delivers no frame")
-        return Frame(_turned(image, self._view), time.monotonic())
+        return Frame(_turned(image, self._view), at)
+
+    def skip(self) -> None:
+        if not self._capture.grab():
+            raise CameraError(source=self._source, reason="delivers no frame")
+
+    def _taken_at(self) -> float:
+        """Return when the frame that was just grabbed was taken, in monotonic seconds."""
+        return time.monotonic()
 
     def close(self) -> None:
         self._capture.release()
 
 
 class _DeviceCamera(_Captured):
-    """A V4L2 device."""
+    """A V4L2 device: warmed when it opens, its frames stamped by the driver."""
 
     def __init__(self, source: str, view: View) -> None:
         import cv2
@@ -134,6 +165,20 @@ class _DeviceCamera(_Captured):
         # One frame of latency at most: older ones would be stamped with the time they are fetched.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         super().__init__(source, view, capture)
+        warm = time.monotonic() + WARM_UP_S
+        while time.monotonic() < warm:
+            self.skip()
+
+    def _taken_at(self) -> float:
+        import cv2
+
+        return driver_time(time.monotonic(), float(self._capture.get(cv2.CAP_PROP_POS_MSEC)))
+
+
+def driver_time(fetched: float, stamp_ms: float) -> float:
+    """Return the driver's stamp where it is on our monotonic clock, else the time of the fetch."""
+    lag = fetched - stamp_ms / 1000
+    return stamp_ms / 1000 if 0 <= lag <= MAX_DRIVER_LAG_S else fetched
 
 
 class _StreamCamera(_Captured):
@@ -145,6 +190,19 @@ class _StreamCamera(_Captured):
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, STREAM_TIMEOUT_MS]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, STREAM_TIMEOUT_MS]
         super().__init__(source, view, cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits))
+        self._drain()
+
+    def _drain(self) -> None:
+        """Let what was buffered before we came pass."""
+        self.skip()
+        end = time.monotonic() + DRAIN_S
+        while (asked := time.monotonic()) < end:
+            self.skip()
+            if time.monotonic() - asked > LIVE_WAIT_S:
+                return
+
+    def _taken_at(self) -> float:
+        return time.monotonic() - STREAM_LAG_S
 
 
 class _VideoCamera(_Captured):
@@ -156,15 +214,15 @@ class _VideoCamera(_Captured):
         super().__init__(source, view, cv2.VideoCapture(source, cv2.CAP_ANY))
         self._due = time.monotonic()
 
-    def read(self) -> Frame:
+    def skip(self) -> None:
         import cv2
 
         self._due = _paced(self._due)
         try:
-            return super().read()
+            super().skip()
         except CameraError:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            return super().read()
+            super().skip()
 
 
 def _paced(due: float) -> float:

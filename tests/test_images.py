@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import images
+from agent import images, jpeg
 from agent.catalogue import AgentError
 from agent.simulate import portraits
 from drivers.errors import PhotoError
@@ -21,13 +21,13 @@ def noise(width: int, height: int, sigma: float = 60.0) -> np.ndarray:
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the encodings."""
-    real, calls = images._jpeg, []
+    real, calls = images._encoded, []
 
     def counting(picture: np.ndarray, quality: int) -> bytes:
         calls.append(quality)
         return real(picture, quality)
 
-    monkeypatch.setattr(images, "_jpeg", counting)
+    monkeypatch.setattr(images, "_encoded", counting)
     return calls
 
 
@@ -107,3 +107,53 @@ def test_a_picture_that_announces_too_much_is_refused_before_anything_is_allocat
 def test_any_bytes_are_a_picture_or_refused(data: bytes) -> None:
     with pytest.raises(PhotoError):
         images.decode(data)
+
+
+def exif(orientation: int) -> bytes:
+    """Return an APP1 segment that names an orientation, and a place nobody is to learn of."""
+    entry = b"\x12\x01\x03\x00\x01\x00\x00\x00" + orientation.to_bytes(4, "little")
+    content = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00" + entry + bytes(4) + b"GPS 22.81N 108.36E"
+    return b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+
+
+def plain(options: tuple[int, ...] = ()) -> bytes:
+    picture = cv2.resize(portraits.live("collins"), (640, 360), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", picture, [*options])[1].tobytes()
+
+
+def test_what_a_kiosk_hands_in_keeps_its_pixels_and_loses_its_metadata() -> None:
+    given = plain()
+    comment = b"\xff\xfe\x00\x07nurse"
+    assert images.accepted(given, 2_000_000) == given
+    tagged = given[:2] + exif(1) + comment + given[2:]
+    assert images.accepted(tagged, 2_000_000) == given
+
+
+@pytest.mark.parametrize("kind", ["progressive", "turned", "large", "png"])
+def test_what_must_be_is_encoded_anew(kind: str) -> None:
+    given, bound = plain(), 2_000_000
+    if kind == "progressive":
+        given = plain((cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
+    elif kind == "turned":
+        given = given[:2] + exif(6) + given[2:]
+    elif kind == "large":
+        bound = len(given) // 2
+    else:
+        given = cv2.imencode(".png", images.decode(given))[1].tobytes()
+    got = images.accepted(given, bound)
+    assert got != given
+    assert len(got) <= bound
+    assert b"GPS" not in got
+    assert jpeg.without_metadata(got) == got, "baseline, upright, bare"
+    found = images.decode(got)
+    assert (found.shape[1] / found.shape[0] < 1) == (kind == "turned")
+
+
+@given(st.binary(max_size=300), st.integers(0, 400))
+def test_a_jpeg_spoilt_anywhere_is_taken_apart_without_harm(noise: bytes, at: int) -> None:
+    given = plain()
+    spoilt = given[:at] + noise + given[at + len(noise) :]
+    jpeg.size(spoilt)
+    jpeg.without_metadata(spoilt)
+    jpeg.orientation(noise)
+    jpeg.orientation(b"Exif\0\0II*\0" + noise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -95,6 +96,13 @@ def test_another_person_fails_after_fresh_tries(tmp_path: Path) -> None:
         assert seen.verdict.result is FaceResult.FAILED
         assert seen.verdict.attempts == 2
         assert seen.camera_jpeg is not None
+        first, second = seen.verdict.tries
+        assert max(frame.after_ms for frame in first.frames) < min(frame.after_ms for frame in second.frames)
+        assert second.cosine == seen.verdict.cosine
+        for one in seen.verdict.tries:
+            times = sorted(frame.after_ms for frame in one.frames)
+            assert len(times) == 3
+            assert all(later - earlier >= 300 for earlier, later in itertools.pairwise(times))
 
 
 def test_an_empty_chair_ends_as_not_verified_with_its_picture(tmp_path: Path) -> None:
@@ -114,8 +122,10 @@ def test_a_blurred_camera_is_used_at_best_effort_when_time_is_up(tmp_path: Path)
     with vision(tmp_path / "camera.png", attempts=1) as (eyes, _):
         seen = eyes.observe(card(), time.monotonic(), 1.5)
         assert seen.verdict.cosine is not None
-        assert seen.verdict.frames == 1
+        assert seen.verdict.best_effort
         assert seen.reason == "blurred"
+        (only,) = seen.verdict.tries
+        assert {frame.reason for frame in only.frames} == {"blurred"}
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
-"""`status`, `explain`, `face compare`: looking, without changing anything."""
+"""`status`, `explain`: looking, without changing anything."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from agent.catalogue import AgentError, entries
-from agent.cli.options import Settings, Verb, VerbGroup, json_option, pass_settings
+from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
-from agent.config import Config
 from agent.control.ask import ask
 from agent.ops.pages import WHO
 
@@ -40,7 +38,6 @@ def register(group: click.Group) -> None:
     """Add the verbs of this file."""
     group.add_command(status)
     group.add_command(explain)
-    group.add_command(face)
 
 
 @click.command(cls=Verb)
@@ -111,50 +108,3 @@ def explain(settings: Settings, code: str, as_json: bool) -> None:
     click.echo(("由谁处理：" if lang == "zh" else "who: ") + WHO[entry.who][0 if lang == "zh" else 1])
     for number, step in enumerate(entry.steps(lang), start=1):
         click.echo(f"  {number}. {step}")
-
-
-@click.group(cls=VerbGroup)
-def face() -> None:
-    """人脸比对工具 / tools for the face comparison."""
-
-
-@face.command()
-@click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@json_option
-@pass_settings
-def compare(settings: Settings, a: Path, b: Path, as_json: bool) -> None:
-    """比对两张照片 / compare two pictures."""
-    from agent.face.compare import face_compare
-    from agent.records import FaceResult
-
-    config = _config_if_any(settings)
-    verdict = face_compare(
-        a.read_bytes(),
-        b.read_bytes(),
-        config.face.weights_dir if config else None,
-        config.face.threshold if config else None,
-    )
-    passed = None if verdict.result is FaceResult.NOT_VERIFIED else verdict.result is FaceResult.PASSED
-    if as_json:
-        print_json(
-            {
-                "cosine": verdict.cosine,
-                "face_score": verdict.score,
-                "passed": passed,
-                "reason": verdict.reason,
-            }
-        )
-    elif passed is None:
-        settings.say(f"无法比对：{verdict.reason}", f"no comparison possible: {verdict.reason}")
-    else:
-        result = ("通过", "passed") if passed else ("未通过", "not passed")
-        settings.say(
-            f"{result[0]}：分值 {verdict.score}，余弦 {verdict.cosine:.4f}，阈值 {verdict.threshold}",
-            f"{result[1]}: score {verdict.score}, cosine {verdict.cosine:.4f}, threshold {verdict.threshold}",
-        )
-
-
-def _config_if_any(settings: Settings) -> Config | None:
-    """Return the configuration if there is one: comparing two files needs none."""
-    return settings.config() if settings.config_path.exists() else None

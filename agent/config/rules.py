@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from agent.config.findings import Finding
-from agent.config.schema import Config
+from agent.config.schema import Config, Face
 from agent.config.tree import Path, Tree
 from drivers.camera import is_file_source
 from drivers.discovery import NOT_SERVED
@@ -23,6 +23,7 @@ def findings(config: Config, tree: Tree) -> Iterator[Finding]:
 def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     yield from _test_sources(config)
     yield from _not_yet(config)
+    yield from _face(config.face)
     platform, device = config.platform, config.device
     if not _loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
         yield ("platform", "encrypt"), "W6101", {}
@@ -46,6 +47,16 @@ def _test_sources(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     for path, test_source in found.items():
         if test_source:
             yield path, "E6030", {"key": ".".join(path)}
+
+
+def _face(face: Face) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    """A threshold belongs to its engine, and no engine may be told to take strangers."""
+    if face.threshold is not None and face.threshold < face.floor:
+        yield ("face", "threshold"), "E6023", {"key": "face.threshold", "limit": f">= {face.floor:g}"}
+    if (face.engine == "onnx") != (face.onnx is not None):
+        yield ("face", "onnx" if face.onnx else "engine"), "E6034", {}
+    if face.onnx is not None and not face.onnx.far_1e3 < face.onnx.far_1e4 < face.onnx.far_1e5:
+        yield ("face", "onnx", "far_1e4"), "E6033", {}
 
 
 def _not_yet(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:

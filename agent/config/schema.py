@@ -179,11 +179,49 @@ class Camera(Section):
     mirror: bool = False
 
 
+Cosine = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Onnx(Section):
+    """A recogniser that the hospital brings: its file, what it wants to be fed, and its own measured cosines.
+
+    It is fed an upright square crop aligned by five landmarks (the ArcFace template). `far_1eN`: the cosine
+    that one pair of strangers in 10^N reaches, measured with this file.
+    """
+
+    file: Text
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    side: Annotated[int, Field(ge=32, le=512)] = 112
+    mean: float = 127.5
+    std: Annotated[float, Field(gt=0)] = 127.5
+    channels: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    input_name: Text | None = None
+    embedding: Annotated[int, Field(ge=16, le=4096)]
+    far_1e3: Cosine
+    far_1e4: Cosine
+    far_1e5: Cosine
+
+
+class Liveness(Section):
+    """A program that says how alive a face looks: its answer stays with the record and decides nothing."""
+
+    command: tuple[Text, ...]  # a JPEG on its standard input -> a number from 0 to 1 on its output, exit 0
+    timeout_s: Annotated[float, Field(gt=0, le=10)] = 2
+
+
 class Face(Section):
-    engine: Literal["builtin", "none"] = "builtin"
+    engine: Literal["builtin", "onnx", "none"] = "builtin"
+    onnx: Onnx | None = None
     weights_dir: Text | None = None
-    threshold: Annotated[float, Field(ge=FACE_THRESHOLD_FLOOR, lt=1)] | None = None
+    threshold: Cosine | None = None
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    liveness: Liveness | None = None
+
+    @property
+    def floor(self) -> float:
+        """Return the cosine below which this engine's threshold may not be set."""
+        return self.onnx.far_1e3 if self.engine == "onnx" and self.onnx else FACE_THRESHOLD_FLOOR
 
 
 class Operators(Section):

@@ -9,6 +9,7 @@ from agent.board import Board
 from agent.config.schema import Config
 from agent.ownership import Ownership
 from agent.supervisor import LoopState
+from agent.vision import Vision
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Powers:
     record_changed: Callable[[], None] = lambda: None
     config: Callable[[], Config] | None = None
     reload: Callable[[], None] | None = None
+    vision: Vision | None = None
+    face_changed: Callable[[], None] = lambda: None
 
     def current(self) -> Config:
         """Return the configuration in force."""

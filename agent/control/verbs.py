@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
-from agent.control import changing, keyring, looking, taking
+from agent.control import changing, desk, keyring, looking, taking
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 
@@ -27,6 +27,7 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **changing.verbs(powers),
         **taking.verbs(powers),
         **keyring.verbs(powers),
+        **desk.verbs(powers),
     }
     if powers.reload is not None:
         verbs["reload"] = lambda _args, _caller: _reload(powers)
@@ -51,6 +52,7 @@ def _status(powers: Powers) -> dict[str, Any]:
         "loops": [asdict(state) for state in powers.loops()],
         "queue": looking.stats(powers),
         "clock_trusted": powers.own.clock_trusted(),
+        "face": desk.face_state(powers),
         "interrupted": len(powers.own.outbox.interrupted()),
     }
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from agent import images
-from agent.face import quality, weights
-from agent.face.engine import FaceEngine, not_verified
+from agent.config.schema import Face
+from agent.face import quality
+from agent.face.engine import FaceEngine, compare, load, not_verified
+from agent.face.score import threshold_of
 from agent.records import FaceVerdict
 from drivers.errors import PhotoError
 
 
-def face_compare(a: bytes, b: bytes, weights_dir: str | None, threshold: float | None) -> FaceVerdict:
-    """Compare the faces on two pictures. AgentError E2201 or E2202 when the models are not there."""
-    engine = FaceEngine(weights.find(weights_dir))
+def face_compare(a: bytes, b: bytes, face: Face) -> FaceVerdict:
+    """Compare the faces on two pictures. AgentError E2201 to E2203 when there is no engine to do it."""
+    engine = load(face)
+    if engine is None:
+        return not_verified("engine_none")
     try:
         first, second = images.decode(a), images.decode(b)
     except PhotoError:
         return not_verified("no_picture")
     one, other = engine.card(first), engine.card(second)
     if one is None or other is None:
-        judged = engine.look(first if one is None else second)
-        return not_verified(judged.reason if judged.reason in quality.HARD else "no_face")
-    return engine.verdict(one, [other], threshold)
+        return not_verified(_why(engine, first if one is None else second))
+    return compare(engine, one, [other], threshold_of(face))
+
+
+def _why(engine: FaceEngine, picture: images.Image) -> str:
+    reason = engine.look(picture).reason
+    return reason if reason in quality.HARD else "no_face"

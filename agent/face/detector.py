@@ -48,6 +48,13 @@ class Face:
         along = (self.landmarks[1] - self.landmarks[0]) / max(self.eye_distance, 1e-6)
         return float((self.landmarks[2] - middle) @ along) / max(self.eye_distance, 1e-6)
 
+    @property
+    def pitch(self) -> float:
+        """Return where the nose stands between eyes (0) and mouth (1)."""
+        eyes = (self.landmarks[0] + self.landmarks[1]) / 2
+        down = (self.landmarks[3] + self.landmarks[4]) / 2 - eyes
+        return float((self.landmarks[2] - eyes) @ down) / max(float(down @ down), 1e-6)
+
 
 class Detector:
     """A loaded YuNet. Not for several threads."""

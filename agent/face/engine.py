@@ -1,79 +1,117 @@
-"""The face engine: pictures in, embeddings and one defensible verdict out."""
+"""The face engine: pictures in, judged frames, embeddings, and one defensible comparison out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.face import align, quality
+from agent.config.schema import Face as FaceSettings
+from agent.config.schema import Onnx
+from agent.face import align, chip, quality, recogniser, score, weights
 from agent.face.detector import Detector, Face
 from agent.face.quality import Judged
-from agent.face.score import DEFAULT_THRESHOLD, MAPPING, score
-from agent.face.weights import Weights
+from agent.face.recogniser import Embedding, InputRules, Recogniser
 from agent.records import FaceResult, FaceVerdict
 
-Embedding = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+
+class Engine(Protocol):
+    """What the agent asks of any engine: the built-in one, a hospital's own file, a vendor's library."""
+
+    model: str  # first 12 hex digits of the recogniser's SHA-256
+    mapping: score.Mapping
+
+    def look(self, image: Image) -> Judged:
+        """Return what the gates say of a camera frame."""
+        ...
+
+    def card(self, image: Image) -> Embedding | None:
+        """Return the embedding of the face on a card's picture, None when there is not exactly one."""
+        ...
+
+    def embed(self, image: Image, face: Face) -> Embedding:
+        """Return the normalised embedding of one face of a camera frame."""
+        ...
 
 
 class FaceEngine:
-    """YuNet and SFace, loaded. Not for several threads."""
+    """YuNet and a recogniser, loaded. Not for several threads."""
 
-    def __init__(self, weights: Weights) -> None:
-        import cv2
+    def __init__(
+        self, detector: Detector, recogniser: Recogniser, model: str, mapping: score.Mapping
+    ) -> None:
+        self.model = model
+        self.mapping = mapping
+        self._detector = detector
+        self._recogniser = recogniser
 
-        self.model = weights.model
-        self._detector = Detector(weights.detector)
-        self._net = cv2.dnn.readNetFromONNX(str(weights.recogniser))
-
-    def look(self, image: NDArray[np.uint8]) -> Judged:
+    def look(self, image: Image) -> Judged:
         """Return what the gates say of a camera frame."""
-        faces = self._detector.faces(image)
-        found = quality.main_face(faces)
-        aligned = None if found.face is None else align.crop(image, found.face.landmarks)
-        return quality.judge(faces, aligned)
-
-    def card(self, image: NDArray[np.uint8]) -> Embedding | None:
-        """Return the embedding of the face on a card's picture, None when there is not exactly one."""
         found = quality.main_face(self._detector.faces(image))
+        if found.face is None or found.reason:
+            return found
+        height, width = image.shape[:2]
+        aligned = align.crop(image, found.face.landmarks)
+        return quality.judge(found, quality.measure(found.face, aligned, (height, width)))
+
+    def card(self, image: Image) -> Embedding | None:
+        """Return the embedding of the face on a card's picture, None when there is not exactly one."""
+        picture = chip.prepared(image)
+        found = quality.main_face(self._detector.faces(picture))
         if found.reason or found.face is None:
             return None
-        return self.embed(image, found.face)
+        return self.embed(picture, found.face)
 
-    def embed(self, image: NDArray[np.uint8], face: Face) -> Embedding:
-        """Return the normalised embedding of one face, the mean of the crop and its mirror image."""
-        crop = align.crop(image, face.landmarks)
-        return normalised(self._vector(crop) + self._vector(np.ascontiguousarray(crop[:, ::-1])))
-
-    def _vector(self, crop: NDArray[np.uint8]) -> Embedding:
-        import cv2
-
-        blob = cv2.dnn.blobFromImage(crop, 1.0, (align.SIDE, align.SIDE), (0, 0, 0), swapRB=True)
-        # Named: this file lists its weights as inputs too, and the picture would go to the wrong one.
-        self._net.setInput(blob, "data")
-        return normalised(np.array(self._net.forward(), np.float32).ravel())
-
-    def verdict(self, card: Embedding, live: Sequence[Embedding], threshold: float | None) -> FaceVerdict:
-        """Return the one verdict over the mean of the live embeddings, from the number that is shown."""
-        limit = DEFAULT_THRESHOLD if threshold is None else threshold
-        cosine = round(float(normalised(np.sum(live, axis=0)) @ card), 4)
-        passed = cosine >= limit
-        return FaceVerdict(
-            FaceResult.PASSED if passed else FaceResult.FAILED,
-            reason="" if passed else "below_threshold",
-            cosine=cosine,
-            score=score(cosine),
-            threshold=limit,
-            model=self.model,
-            mapping=MAPPING,
-            frames=len(live),
-        )
+    def embed(self, image: Image, face: Face) -> Embedding:
+        """Return the normalised embedding of one face: the mean of its crop and the mirror image."""
+        return self._recogniser.embed(image, face.landmarks)
 
 
-def normalised(vector: NDArray[np.float32]) -> Embedding:
-    """Return the vector at length one."""
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
+def load(face: FaceSettings) -> FaceEngine | None:
+    """Return the configured engine, None for `none`.
+
+    AgentError: E2201 a file is missing, E2202 it was altered, E2203 it is none that OpenCV takes.
+    """
+    if face.engine == "none":
+        return None
+    if face.engine == "onnx" and face.onnx is not None:
+        return _of_site(face.onnx, face.weights_dir)
+    found = weights.find(face.weights_dir)
+    loaded = Recogniser(found.recogniser, recogniser.SFACE)
+    return FaceEngine(Detector(found.detector), loaded, found.model, score.SFACE)
+
+
+def _of_site(onnx: Onnx, weights_dir: str | None) -> FaceEngine:
+    model = weights.of_site(onnx)
+    rules = InputRules(
+        onnx.side, onnx.mean, onnx.std, onnx.channels == "rgb", onnx.layout, onnx.input_name or ""
+    )
+    loaded = Recogniser(model.recogniser, rules, onnx.embedding)
+    detector = Detector(weights.detector(weights_dir))
+    return FaceEngine(detector, loaded, model.model, score.mapping_of(onnx))
+
+
+def compare(engine: Engine, card: Embedding, live: Sequence[Embedding], threshold: float) -> FaceVerdict:
+    """Return the one verdict over the mean of the live embeddings, from the score that is shown."""
+    mapping = engine.mapping
+    cosine = round(float(recogniser.mean(tuple(live)) @ card), 4)
+    shown, needed = mapping.score(cosine), mapping.pass_score(threshold)
+    passed = shown >= needed
+    return FaceVerdict(
+        FaceResult.PASSED if passed else FaceResult.FAILED,
+        reason="" if passed else "below_threshold",
+        cosine=cosine,
+        score=shown,
+        threshold=threshold,
+        model=engine.model,
+        mapping=mapping.name,
+        frames=len(live),
+        pass_score=needed,
+    )
 
 
 def not_verified(reason: str) -> FaceVerdict:

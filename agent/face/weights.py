@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.catalogue import AgentError
+from agent.config.schema import Face, Onnx
 
 #: OpenCV's model zoo; both forms of each model give the same results.
 DETECTORS = {
@@ -34,24 +35,69 @@ class Weights:
     model: str
 
 
+@dataclass(frozen=True)
+class SiteModel:
+    """A recogniser that a hospital brought; `model` names it in every verdict."""
+
+    recogniser: Path
+    model: str
+
+
 def find(weights_dir: str | None) -> Weights:
     """Return the verified files. AgentError E2201 when they are missing, E2202 when one was altered."""
-    places = (Path(weights_dir),) if weights_dir is not None else PLACES
-    for place in places:
+    for place in _places(weights_dir):
         detector, recogniser = _first(place, DETECTORS), _first(place, RECOGNISERS)
         if detector is not None and recogniser is not None:
-            digest = _verified(recogniser, RECOGNISERS)
-            _verified(detector, DETECTORS)
+            digest = _verified(recogniser, RECOGNISERS[recogniser.name])
+            _verified(detector, DETECTORS[detector.name])
             return Weights(detector, recogniser, digest[:12])
-    raise AgentError("E2201", places=", ".join(str(place) for place in places))
+    raise _missing(_places(weights_dir))
+
+
+def detector(weights_dir: str | None) -> Path:
+    """Return the verified detector alone. AgentError as `find`."""
+    for place in _places(weights_dir):
+        path = _first(place, DETECTORS)
+        if path is not None:
+            _verified(path, DETECTORS[path.name])
+            return path
+    raise _missing(_places(weights_dir))
+
+
+def of_site(onnx: Onnx) -> SiteModel:
+    """Return the hospital's own recogniser, verified against its configured digest. AgentError as `find`."""
+    path = Path(onnx.file)
+    if not path.is_file():
+        raise _missing((path,))
+    return SiteModel(path, _verified(path, onnx.sha256)[:12])
+
+
+def model_of(face: Face) -> str | None:
+    """Return what names the configured recogniser, without loading it; None where there is none."""
+    if face.engine == "none":
+        return None
+    try:
+        if face.engine == "onnx" and face.onnx is not None:
+            return of_site(face.onnx).model
+        return find(face.weights_dir).model
+    except AgentError:
+        return None
+
+
+def _places(weights_dir: str | None) -> tuple[Path, ...]:
+    return (Path(weights_dir),) if weights_dir is not None else PLACES
+
+
+def _missing(places: tuple[Path, ...]) -> AgentError:
+    return AgentError("E2201", places=", ".join(str(place) for place in places))
 
 
 def _first(place: Path, names: dict[str, str]) -> Path | None:
     return next((place / name for name in names if (place / name).is_file()), None)
 
 
-def _verified(path: Path, pins: dict[str, str]) -> str:
+def _verified(path: Path, pin: str) -> str:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != pins[path.name]:
+    if digest != pin:
         raise AgentError("E2202", path=path)
     return digest

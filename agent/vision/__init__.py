@@ -6,6 +6,6 @@ output; pictures and the camera's password never touch a disk, a command line or
 
 from __future__ import annotations
 
-from agent.vision.process import CameraState, Observation, Vision
+from agent.vision.process import CameraState, EngineState, Observation, Vision
 
-__all__ = ["CameraState", "Observation", "Vision"]
+__all__ = ["CameraState", "EngineState", "Observation", "Vision"]

@@ -10,21 +10,24 @@ import queue
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 from agent.catalogue import AgentError
 from agent.config.schema import Face, Images
-from agent.face import weights
+from agent.face import engine
 from agent.face.engine import FaceEngine
+from agent.face.score import threshold_of
+from agent.vision import liveness
 from agent.vision.camera import LiveCamera
-from agent.vision.observe import Observer, encoded
+from agent.vision.observe import Observer, Result, Seen, encoded
+from agent.vision.preview import preview
 from agent.vision.protocol import BrokenStream, Decoder, Message
 from drivers.camera import View
 
 
 class Child:
-    """The two ends of the pipe and what lies between."""
+    """The two ends of the pipe and what lies between. Two threads: one reads, one works."""
 
     def __init__(self) -> None:
         # Libraries print; nothing of that may get between our messages.
@@ -32,34 +35,51 @@ class Child:
         os.dup2(2, 1)
         self._writing = threading.Lock()
         self._requests: queue.Queue[Message] = queue.Queue()
+        self._current = 0  # the attempt under way
+        self._stopped = 0  # attempts up to this one are to come to their end
+        self._seen: Seen | None = None  # of the attempt under way
+        self._told: str | None = None  # the reason last told of it
 
     def run(self) -> None:
         """Serve until standard input ends."""
+        import cv2
+
+        # Beside a database and a page on a small PC: one core is enough for five looks a second.
+        cv2.setNumThreads(1)
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
         start = self._requests.get()
         face = Face.model_validate(start.values["face"])
         limits = Images.model_validate(start.values["images"])
         camera = self._camera(start.values["camera"])
-        engine = self._engine(face)
-        observer = Observer(camera, engine, face, lambda: not self._requests.empty())
+        observer = Observer(camera, self._engine(face), face, self._abandoned, self._look)
         self._send(Message("ready"))
         while True:
-            self._serve(observer, limits, self._requests.get())
+            self._serve(camera, observer, face, limits, self._requests.get())
 
-    def _serve(self, observer: Observer, limits: Images, request: Message) -> None:
+    def _serve(
+        self, camera: LiveCamera, observer: Observer, face: Face, limits: Images, request: Message
+    ) -> None:
         values = request.values
-        result = observer.observe(request.blobs["card"], values["presented_at"], values["limit_s"])
-        camera = None if result.camera is None else result.camera.image
-        verdict = asdict(result.verdict)
-        verdict["result"] = result.verdict.result.value
-        answer = {
-            "request": values["request"],
-            "verdict": verdict,
-            "taken_at": None if result.camera is None else result.camera.at,
-            "reason": result.reason,
-        }
-        blobs = {"camera": encoded(camera, limits), "card": encoded(result.card, limits)}
-        self._send(Message("observed", answer, blobs))
+        self._current, self._told = values["request"], None
+        with camera.watched():
+            result = observer.observe(request.blobs["card"], values["presented_at"], values["limit_s"])
+        self._seen = None
+        jpeg = encoded(None if result.camera is None else result.camera.image, limits)
+        verdict = result.verdict
+        if face.liveness is not None and jpeg and not result.aborted:
+            verdict = replace(verdict, liveness=liveness.asked(face.liveness, jpeg))
+        answer = {**_answer(result), "request": values["request"], "verdict": verdict.to_values()}
+        self._send(Message("observed", answer, {"camera": jpeg, "card": encoded(result.card, limits)}))
+
+    def _abandoned(self) -> bool:
+        return self._stopped >= self._current
+
+    def _look(self, seen: Seen) -> None:
+        """Keep the newest look for a preview, and tell when its reason changes."""
+        self._seen = seen
+        if seen.reason != self._told:
+            self._told = seen.reason
+            self._send(Message("hint", {"reason": seen.reason}))
 
     def _camera(self, settings: Mapping[str, Any]) -> LiveCamera:
         view = View(settings["width"], settings["height"], settings["rotate"], settings["mirror"])
@@ -69,13 +89,15 @@ class Child:
         self._send(Message("camera", {"up": up, "code": code, "facts": dict(facts)}))
 
     def _engine(self, face: Face) -> FaceEngine | None:
-        if face.engine == "none":
-            return None
+        code, facts, loaded = "", {}, None
         try:
-            return FaceEngine(weights.find(face.weights_dir))
+            loaded = engine.load(face)
         except AgentError as error:
-            self._send(Message("engine", {"code": error.code, "facts": dict(error.facts)}))
-            return None
+            code, facts = error.code, dict(error.facts)
+        model = None if loaded is None else loaded.model
+        threshold = None if loaded is None else threshold_of(face)
+        self._send(Message("engine", {"code": code, "facts": facts, "model": model, "threshold": threshold}))
+        return loaded
 
     def _send(self, message: Message) -> None:
         with self._writing:
@@ -90,11 +112,32 @@ class Child:
         try:
             while data := os.read(0, 1 << 20):
                 for message in decoder.feed(data):
-                    self._requests.put(message)
+                    self._take(message)
         except (OSError, BrokenStream):
             pass
         # Not sys.exit: a camera driver that hangs must not keep this process alive.
         os._exit(0)
+
+    def _take(self, message: Message) -> None:
+        """Queue a request, or answer at once what must not wait for an attempt to end."""
+        if message.kind == "stop":
+            self._stopped = message.values["request"]
+        elif message.kind == "preview":
+            seen = self._seen
+            jpeg = b"" if seen is None else preview(seen)
+            self._send(Message("preview", {"request": message.values["request"]}, {"jpeg": jpeg}))
+        else:
+            # Whoever asks anew has given the former attempt up.
+            self._stopped = message.values.get("request", 1) - 1
+            self._requests.put(message)
+
+
+def _answer(result: Result) -> dict[str, Any]:
+    return {
+        "taken_at": None if result.camera is None else result.camera.at,
+        "reason": result.reason,
+        "aborted": result.aborted,
+    }
 
 
 if __name__ == "__main__":

@@ -15,13 +15,15 @@ from agent import logs
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config.schema import Camera, Face, Images
-from agent.records import FaceResult, FaceVerdict
-from agent.vision.protocol import BrokenStream, Decoder, Message
+from agent.records import FaceVerdict
+from agent.vision.protocol import WINDOW_S, BrokenStream, Decoder, Message
 
 log = logs.get(__name__)
 
 #: Beyond its own deadline the child may need this for decoding, embedding and encoding on a busy machine.
 ANSWER_GRACE_S = 15.0
+#: A preview that takes longer shows nothing any more that is of use.
+PREVIEW_S = 1.0
 #: How long an attempt waits for a child that is still starting.
 START_S = 15.0
 #: Pauses before a child that died is started again; the last one repeats.
@@ -46,10 +48,25 @@ class Observation:
     verdict: FaceVerdict
     taken_at_monotonic: float | None
     reason: str  # why frames were not good enough, "" when they were
+    aborted: bool = False  # somebody said stop; what had been compared by then stands
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """What became of the face engine: `model` and `threshold` while it works, else `code` and `facts`."""
+
+    model: str | None
+    threshold: float | None
+    code: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Vision:
-    """One vision process at a time, for one caller at a time."""
+    """One vision process at a time. An attempt at the desk goes before whoever else wants a picture.
+
+    The listeners are called on a thread of ours: `on_hint` hears the reason why the newest frame is not good
+    enough, "" when it is, each time it changes.
+    """
 
     def __init__(
         self,
@@ -59,12 +76,21 @@ class Vision:
         clock: Clock,
         camera_password: str | None,
         on_camera: Callable[[CameraState], None],
+        *,
+        on_hint: Callable[[str], None] = lambda reason: None,
+        on_engine: Callable[[EngineState], None] = lambda state: None,
     ) -> None:
         self._settings = _settings(camera, face, images, camera_password)
         self._clock = clock
         self._on_camera = on_camera
+        self._on_hint = on_hint
+        self._on_engine = on_engine
         self._numbers = itertools.count(1)
+        self._current = 0
+        self._turn = threading.Lock()
         self._answers: queue.Queue[Message | None] = queue.Queue()
+        self._previews: queue.Queue[Message] = queue.Queue()
+        self._previewing = threading.Lock()
         self._ready, self._closing = threading.Event(), threading.Event()
         self._replacing = threading.Event()
         self._lock = threading.Lock()
@@ -84,16 +110,60 @@ class Vision:
     def observe(self, card_picture: bytes | None, presented_at: float, limit_s: float) -> Observation:
         """Take pictures from `presented_at` (monotonic) on and compare them with the card's.
 
-        AgentError: E2301 the process died, E2302 it did not start, E2303 it hung and was killed; each
-        time a fresh one is on its way.
+        `limit_s` is the time of each try. AgentError: E2301 the process died, E2302 it did not start, E2303
+        it hung and was killed; each time a fresh one is on its way.
         """
+        self.stop()
+        with self._turn:
+            return self._observed(card_picture, presented_at, limit_s)
+
+    def picture(self, limit_s: float) -> Observation:
+        """Take one picture, as at the desk but with no card. AgentError as `observe`; E2305 busy."""
+        if not self._turn.acquire(blocking=False):
+            raise AgentError("E2305")
+        try:
+            return self._observed(None, self._clock.monotonic(), limit_s)
+        finally:
+            self._turn.release()
+
+    def stop(self) -> None:
+        """End the attempt under way, if any, with what it has by now."""
+        if self._current:
+            self._send(Message("stop", {"request": self._current}))
+
+    def preview(self) -> bytes | None:
+        """Return the newest frame as a small JPEG with the face's box; None outside of an attempt."""
+        if not self._current:
+            return None
+        with self._previewing:
+            number = next(self._numbers)
+            self._send(Message("preview", {"request": number}))
+            deadline = self._clock.monotonic() + PREVIEW_S
+            while (left := deadline - self._clock.monotonic()) > 0:
+                try:
+                    answer = self._previews.get(timeout=left)
+                except queue.Empty:
+                    return None
+                if answer.values["request"] == number:
+                    return answer.blobs["jpeg"] or None
+        return None
+
+    def _observed(self, card_picture: bytes | None, presented_at: float, limit_s: float) -> Observation:
         if not self._ready.wait(START_S) or self._closing.is_set():
             raise AgentError("E2302")
         number = next(self._numbers)
         values = {"request": number, "presented_at": presented_at, "limit_s": limit_s}
         self._drain()
-        self._send(Message("observe", values, {"card": card_picture or b""}))
-        deadline = self._clock.monotonic() + limit_s + ANSWER_GRACE_S
+        self._current = number
+        try:
+            self._send(Message("observe", values, {"card": card_picture or b""}))
+            return self._answer(number, limit_s)
+        finally:
+            self._current = 0
+
+    def _answer(self, number: int, limit_s: float) -> Observation:
+        longest = max(limit_s, WINDOW_S) + ANSWER_GRACE_S
+        deadline = self._clock.monotonic() + longest
         while (left := deadline - self._clock.monotonic()) > 0:
             try:
                 answer = self._answers.get(timeout=left)
@@ -104,7 +174,7 @@ class Vision:
             if answer.values["request"] == number:
                 return _observation(answer)
         self._kill()
-        raise AgentError("E2303", seconds=f"{limit_s + ANSWER_GRACE_S:g}")
+        raise AgentError("E2303", seconds=f"{longest:g}")
 
     def close(self) -> None:
         """End the child; an attempt under way ends with E2301."""
@@ -171,8 +241,14 @@ class Vision:
             self._answers.put(message)
         elif message.kind == "camera":
             self._on_camera(CameraState(values["up"], values["code"], values["facts"]))
+        elif message.kind == "hint":
+            self._on_hint(values["reason"])
+        elif message.kind == "preview":
+            self._previews.put(message)
         elif message.kind == "engine":
-            logs.say(log, values["code"], **values["facts"])
+            self._on_engine(
+                EngineState(values["model"], values["threshold"], values["code"], values["facts"])
+            )
 
     def _send(self, message: Message) -> None:
         with self._lock:
@@ -205,18 +281,17 @@ def _settings(camera: Camera, face: Face, images: Images, password: str | None) 
             "mirror": camera.mirror,
             "password": password,
         },
-        "face": face.model_dump(),
+        "face": face.model_dump(mode="json"),
         "images": images.model_dump(),
     }
 
 
 def _observation(answer: Message) -> Observation:
-    verdict = dict(answer.values["verdict"])
-    verdict["result"] = FaceResult(verdict["result"])
     return Observation(
         camera_jpeg=answer.blobs["camera"] or None,
         card_jpeg=answer.blobs["card"] or None,
-        verdict=FaceVerdict(**verdict),
+        verdict=FaceVerdict.from_values(answer.values["verdict"]),
         taken_at_monotonic=answer.values["taken_at"],
         reason=answer.values["reason"],
+        aborted=answer.values["aborted"],
     )

@@ -11,6 +11,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+#: Frames count from the card's presentation on, and for so long, over all tries of an attempt: a later one
+#: may show anybody.
+WINDOW_S = 20.0
 _LENGTH = 4
 #: A header is some hundred bytes; a message at most two large JPEGs and a bitmap.
 MAX_HEADER = 64 * 1024

@@ -1,0 +1,134 @@
+"""`capture`, `face compare|accept`: camera and face engine, tried by hand."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.catalogue import AgentError, entries
+from agent.cli.options import Settings, Verb, VerbGroup, json_option, pass_settings
+from agent.cli.screen import print_json
+from agent.config import Config
+from agent.config.schema import Face
+from agent.control.ask import ask
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    group.add_command(capture)
+    group.add_command(face)
+
+
+@click.command(cls=Verb)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="照片存到 / where to put the picture"
+)
+@json_option
+@pass_settings
+def capture(settings: Settings, out: Path, as_json: bool) -> None:
+    """拍一张照片，说明是否合格 / take one picture and say whether it would do."""
+    found = ask(settings.config(), "camera.picture")
+    picture = base64.b64decode(found["jpeg"])
+    _written(out, picture)
+    if as_json:
+        print_json(
+            {"file": str(out), "bytes": len(picture), "reason": found["reason"], "code": found["code"]}
+        )
+    elif found["code"]:
+        title = entries()[found["code"]].title(settings.language)
+        settings.say(f"已保存 {out}，但不合格：{title}", f"kept as {out}, but it would not do: {title}")
+    else:
+        settings.say(f"已保存 {out}，画面合格", f"kept as {out}; it would do")
+
+
+def _written(out: Path, picture: bytes) -> None:
+    """Write a face for its owner's eyes alone. AgentError E8308 where that is not possible."""
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(picture)
+    except OSError as error:
+        raise AgentError("E8308", path=out, reason=error.strerror) from error
+
+
+@click.group(cls=VerbGroup)
+def face() -> None:
+    """人脸比对工具 / tools for the face comparison."""
+
+
+@face.command()
+@click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@pass_settings
+def compare(settings: Settings, a: Path, b: Path, as_json: bool) -> None:
+    """比对两张照片 / compare two pictures."""
+    from agent.face.compare import face_compare
+    from agent.records import FaceResult
+
+    config = config_if_any(settings)
+    started = time.perf_counter()
+    verdict = face_compare(a.read_bytes(), b.read_bytes(), config.face if config else Face())
+    passed = None if verdict.result is FaceResult.NOT_VERIFIED else verdict.result is FaceResult.PASSED
+    if as_json:
+        print_json(
+            {
+                "cosine": verdict.cosine,
+                "face_score": verdict.score,
+                "passed": passed,
+                "reason": verdict.reason,
+                "threshold": verdict.threshold,
+                "pass_score": verdict.pass_score,
+                "model": verdict.model or None,
+                "mapping": verdict.mapping or None,
+                "ms": round((time.perf_counter() - started) * 1000),
+            }
+        )
+    elif passed is None:
+        settings.say(f"无法比对：{verdict.reason}", f"no comparison possible: {verdict.reason}")
+    else:
+        zh, en = ("通过", "passed") if passed else ("未通过", "not passed")
+        numbers = (verdict.score, verdict.pass_score, verdict.cosine, verdict.threshold, verdict.model)
+        settings.say(
+            "{}：分值 {}（{} 起通过），余弦 {:.4f}，阈值 {}，模型 {}".format(zh, *numbers),
+            "{}: score {} (passes from {}), cosine {:.4f}, threshold {}, model {}".format(en, *numbers),
+        )
+
+
+@face.command()
+@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@json_option
+@pass_settings
+def accept(settings: Settings, yes: bool, as_json: bool) -> None:
+    """确认阈值已经本院真实证件验证 / say that the threshold was tried with real cards; audited."""
+    config = settings.config()
+    state: dict[str, Any] = ask(config, "face.state")
+    if not yes and not as_json and state["model"] is not None:
+        settings.say(
+            f"模型 {state['model']}，阈值 {state['threshold']}。确认前请读 docs/face.md。",
+            f"model {state['model']}, threshold {state['threshold']}. Read docs/face.md first.",
+        )
+        click.confirm(
+            "已用本院真实证件试用，并接受其误拒与误认？"
+            if settings.language == "zh"
+            else "Tried with real cards of this hospital, and its errors accepted?",
+            abort=True,
+        )
+    state = ask(config, "face.accept")
+    if as_json:
+        print_json(state)
+    else:
+        settings.say(
+            f"已记录：模型 {state['model']}，阈值 {state['threshold']}",
+            f"recorded: model {state['model']}, threshold {state['threshold']}",
+        )
+
+
+def config_if_any(settings: Settings) -> Config | None:
+    """Return the configuration if there is one: comparing two files needs none."""
+    return settings.config() if settings.config_path.exists() else None
