@@ -53,9 +53,10 @@ def _face(face: Face) -> Iterator[tuple[Path, str, dict[str, str]]]:
     """A threshold belongs to its engine, and no engine may be told to take strangers."""
     if face.threshold is not None and face.threshold < face.floor:
         yield ("face", "threshold"), "E6023", {"key": "face.threshold", "limit": f">= {face.floor:g}"}
-    if (face.engine == "onnx") != (face.onnx is not None):
-        yield ("face", "onnx" if face.onnx else "engine"), "E6034", {}
-    if face.onnx is not None and not face.onnx.far_1e3 < face.onnx.far_1e4 < face.onnx.far_1e5:
+    onnx = face.onnx
+    if face.engine == "onnx" and onnx.missing:
+        yield ("face", "onnx"), "E6034", {"keys": ", ".join(onnx.missing)}
+    elif list(onnx.cosines.values()) != sorted(set(onnx.cosines.values())):
         yield ("face", "onnx", "far_1e4"), "E6033", {}
 
 

@@ -189,39 +189,54 @@ class Onnx(Section):
     that one pair of strangers in 10^N reaches, measured with this file.
     """
 
-    file: Text
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    model: Text | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     side: Annotated[int, Field(ge=32, le=512)] = 112
     mean: float = 127.5
     std: Annotated[float, Field(gt=0)] = 127.5
     channels: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
     input_name: Text | None = None
-    embedding: Annotated[int, Field(ge=16, le=4096)]
-    far_1e3: Cosine
-    far_1e4: Cosine
-    far_1e5: Cosine
+    embedding: Annotated[int, Field(ge=16, le=4096)] | None = None
+    far_1e3: Cosine | None = None
+    far_1e4: Cosine | None = None
+    far_1e5: Cosine | None = None
+
+    @property
+    def cosines(self) -> dict[float, float]:
+        """Return the measured cosines by false-accept rate."""
+        given = {1e-3: self.far_1e3, 1e-4: self.far_1e4, 1e-5: self.far_1e5}
+        return {far: cosine for far, cosine in given.items() if cosine is not None}
+
+    @property
+    def missing(self) -> list[str]:
+        """Return what `engine: onnx` needs and is not given."""
+        needed = ("model", "sha256", "embedding", "far_1e3", "far_1e4", "far_1e5")
+        return [name for name in needed if getattr(self, name) is None]
 
 
 class Liveness(Section):
-    """A program that says how alive a face looks: its answer stays with the record and decides nothing."""
+    """A program that says how alive a face looks: its answer stays with the record and decides nothing.
 
-    command: tuple[Text, ...]  # a JPEG on its standard input -> a number from 0 to 1 on its output, exit 0
+    It gets a JPEG on its standard input and answers with a number from 0 to 1. No command: no check.
+    """
+
+    command: tuple[Text, ...] = ()
     timeout_s: Annotated[float, Field(gt=0, le=10)] = 2
 
 
 class Face(Section):
     engine: Literal["builtin", "onnx", "none"] = "builtin"
-    onnx: Onnx | None = None
+    onnx: Onnx = Onnx()
     weights_dir: Text | None = None
     threshold: Cosine | None = None
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    liveness: Liveness | None = None
+    liveness: Liveness = Liveness()
 
     @property
     def floor(self) -> float:
         """Return the cosine below which this engine's threshold may not be set."""
-        return self.onnx.far_1e3 if self.engine == "onnx" and self.onnx else FACE_THRESHOLD_FLOOR
+        return self.onnx.cosines.get(1e-3, 1.0) if self.engine == "onnx" else FACE_THRESHOLD_FLOOR
 
 
 class Operators(Section):

@@ -78,7 +78,7 @@ def load(face: FaceSettings) -> FaceEngine | None:
     """
     if face.engine == "none":
         return None
-    if face.engine == "onnx" and face.onnx is not None:
+    if face.engine == "onnx":
         return _of_site(face.onnx, face.weights_dir)
     found = weights.find(face.weights_dir)
     loaded = Recogniser(found.recogniser, recogniser.SFACE)

@@ -86,14 +86,14 @@ SFACE = Mapping(
 
 def mapping_of(onnx: Onnx) -> Mapping:
     """Return the scale of a hospital's own recogniser."""
-    return of_site({1e-3: onnx.far_1e3, 1e-4: onnx.far_1e4, 1e-5: onnx.far_1e5})
+    return of_site(onnx.cosines)
 
 
 def threshold_of(face: Face) -> float:
     """Return the cosine from which on a comparison passes: the site's, else the engine's for its tries."""
     if face.threshold is not None:
         return face.threshold
-    mapping = mapping_of(face.onnx) if face.engine == "onnx" and face.onnx is not None else SFACE
+    mapping = mapping_of(face.onnx) if face.engine == "onnx" else SFACE
     return mapping.default_threshold(face.attempts)
 
 

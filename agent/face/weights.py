@@ -66,10 +66,10 @@ def detector(weights_dir: str | None) -> Path:
 
 def of_site(onnx: Onnx) -> SiteModel:
     """Return the hospital's own recogniser, verified against its configured digest. AgentError as `find`."""
-    path = Path(onnx.file)
+    path = Path(onnx.model or "")
     if not path.is_file():
         raise _missing((path,))
-    return SiteModel(path, _verified(path, onnx.sha256)[:12])
+    return SiteModel(path, _verified(path, onnx.sha256 or "")[:12])
 
 
 def model_of(face: Face) -> str | None:
@@ -77,7 +77,7 @@ def model_of(face: Face) -> str | None:
     if face.engine == "none":
         return None
     try:
-        if face.engine == "onnx" and face.onnx is not None:
+        if face.engine == "onnx":
             return of_site(face.onnx).model
         return find(face.weights_dir).model
     except AgentError:

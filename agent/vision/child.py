@@ -66,7 +66,7 @@ class Child:
         self._seen = None
         jpeg = encoded(None if result.camera is None else result.camera.image, limits)
         verdict = result.verdict
-        if face.liveness is not None and jpeg and not result.aborted:
+        if face.liveness.command and jpeg and not result.aborted:
             verdict = replace(verdict, liveness=liveness.asked(face.liveness, jpeg))
         answer = {**_answer(result), "request": values["request"], "verdict": verdict.to_values()}
         self._send(Message("observed", answer, {"camera": jpeg, "card": encoded(result.card, limits)}))
