@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import __version__, keys, logs
 from agent.board import Board
@@ -22,6 +23,7 @@ from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
 from agent.config import Config, load
 from agent.console import Console
+from agent.console.server import Part
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
 from agent.face import acceptance
@@ -29,6 +31,8 @@ from agent.face.reasons import sentence
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.signing import Identity
 from agent.housekeeping import Housekeeping
+from agent.intake.keeping import Intake
+from agent.intake.keeping import Parts as IntakeParts
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
 from agent.ownership import Ownership, owning
@@ -41,6 +45,9 @@ from agent.vision import CameraState, EngineState, Vision
 from drivers import photo
 from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
+
+if TYPE_CHECKING:
+    from flask import Blueprint
 
 log = logs.get(__name__)
 
@@ -75,7 +82,9 @@ class Agent:
         self.completion = Completion(self._completion_parts())
         self.station = Station(self._station_parts())
         self._housekeeping = Housekeeping(self.live.config, own, self.board)
-        self.console = Console(self._console_powers(), self.board, clock)
+        self.intake = Intake(self._intake_parts()) if config.intake.wanted else None
+        self._intake_token = _intake_token(config)
+        self.console = Console(self._console_powers(), self.board, clock, self._console_parts())
         self._supervisor = Supervisor(self._loops())
 
     def start(self) -> None:
@@ -108,7 +117,9 @@ class Agent:
     def reload(self, config: Config) -> None:
         """Take over what may change while running. AgentError E8105 names what needs a restart."""
         before = self.live.config()
+        token = _intake_token(config)
         self.live.replace(config)
+        self._intake_token = token
         if (before.face, before.images) != (config.face, config.images):
             self._vision.reconfigure(config.camera, config.face, config.images, _camera_password(config))
         logs.set_level(config.logging.level)
@@ -141,6 +152,31 @@ class Agent:
             config=self.live.config,
             record_ready=self.uploader.wake,
             record_changed=self.completion.wake,
+        )
+
+    def _console_parts(self) -> list[Part]:
+        """Return what is hung into the server; imported there, because Flask is."""
+        intake = self.intake
+        if intake is None or not self.live.config().intake.http:
+            return []
+
+        def handing_in(_ending: threading.Event) -> Blueprint:
+            from agent.console.intake import blueprint
+
+            return blueprint(intake, lambda: self._intake_token, lambda: self.live.config().lang)
+
+        return [handing_in]
+
+    def _intake_parts(self) -> IntakeParts:
+        return IntakeParts(
+            config=self.live.config,
+            outbox=self.own.outbox,
+            audit=self.own.audit,
+            board=self.board,
+            clock=self._clock,
+            pseudonyms=self.own.pseudonyms,
+            clock_trusted=self.own.clock_trusted,
+            record_kept=self.uploader.wake,
         )
 
     def _loop_states(self) -> list[LoopState]:
@@ -247,6 +283,11 @@ def _identity(config: Config) -> Identity:
 def _camera_password(config: Config) -> str | None:
     password = config.camera.password
     return None if password is None else keys.read_secret(password, "camera.password").decode()
+
+
+def _intake_token(config: Config) -> bytes:
+    token = config.intake.token
+    return b"" if token is None else keys.read_secret(token, "intake.token")
 
 
 def _decoder(config: Config) -> photo.PhotoDecoder:

@@ -17,6 +17,7 @@ class CardKind(Enum):
     HMT_PERMIT = "J"  # residence permit for Hong Kong, Macau and Taiwan residents
     FOREIGNER_2017 = "I"  # foreigner's permanent residence card, 2017
     FOREIGNER_2023 = "Y"  # foreigner's permanent residence card, 2023
+    OTHER = "other"  # any other document, without a readable chip: a kiosk hands such results in
     UNKNOWN = "?"
 
 

@@ -8,6 +8,11 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The machine is shared: how long an example takes says nothing.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 

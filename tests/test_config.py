@@ -97,6 +97,11 @@ def changed(old: str, new: str) -> str:
         (GOOD + "operators: {list: [甲, '']}\n", ["15:23 E6026"]),
         (GOOD + "console: {listen: everywhere}\n", ["15:19 E6025"]),
         (GOOD + "console: {listen: none}\n", []),
+        (GOOD + "intake: {http: true}\n", ["15:16 E6050"]),
+        (GOOD + "intake: {http: true, token: {credential: a}}\n", []),
+        (GOOD + "intake: {http: true, token: {credential: a}}\nconsole: {listen: none}\n", ["15:16 E6050"]),
+        (GOOD + "reader: {source: none}\n", ["15:18 W6150"]),
+        (GOOD + "reader: {source: none}\nintake: {http: true, token: {credential: a}}\n", []),
         (GOOD + "console: {listen: '[::1]:8765'}\n", []),
         (GOOD + "console: {listen: '0.0.0.0:8765'}\n", ["15:19 W6103"]),
         (GOOD + "console: {listen: '127.0.0.1:70000'}\n", ["15:19 E6032"]),
@@ -182,7 +187,7 @@ def test_test_sources_never_meet_a_real_platform(addition: str, tmp_path: Path) 
         (changed("M0000777", "M777x"), "W6102"),
         (GOOD + "console: {listen: '0.0.0.0:8765'}\n", "W6103"),
         (GOOD + "console: {mask: {number: '6+4'}}\n", "W6104"),
-        (GOOD + "intake: {http: true}\n", "W6105"),
+        (GOOD + "intake: {folder: /tmp}\n", "W6105"),
     ],
 )
 def test_doubtful_choices_are_warned_of_and_taken(text: str, code: str, tmp_path: Path) -> None:

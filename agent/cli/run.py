@@ -65,6 +65,7 @@ def surroundings(config: Config, file: str) -> list[Finding]:
         "platform.org_app_secret": config.platform.org_app_secret,
         "platform.authorization": config.platform.authorization,
         "camera.password": config.camera.password,
+        "intake.token": config.intake.token,
         **{f"keys.{name}": getattr(config.keys, name) for name in ("seal", "audit", "pseudonym")},
     }
     found = []

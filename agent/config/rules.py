@@ -24,6 +24,7 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     yield from _test_sources(config)
     yield from _not_yet(config)
     yield from _face(config.face)
+    yield from _intake(config)
     platform, device = config.platform, config.device
     if not _loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
         yield ("platform", "encrypt"), "W6101", {}
@@ -66,14 +67,21 @@ def _not_yet(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
         ("reader", "photo_decoder", "kind"): config.reader.photo_decoder.kind == "library",
         ("reader", "port"): config.reader.port.startswith(NOT_SERVED),
     }
-    without_effect = {
-        ("intake", "http"): config.intake.http,
-        ("intake", "folder"): config.intake.folder is not None,
-    }
+    without_effect = {("intake", "folder"): config.intake.folder is not None}
     for code, keys in (("E6031", refused), ("W6105", without_effect)):
         for path, meant in keys.items():
             if meant:
                 yield path, code, {"key": ".".join(path)}
+
+
+def _intake(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    intake = config.intake
+    if intake.http and intake.token is None:
+        yield ("intake", "http"), "E6050", {"key": "intake.http", "needs": "intake.token"}
+    if intake.http and config.console.listen == "none":
+        yield ("intake", "http"), "E6050", {"key": "intake.http", "needs": "console.listen"}
+    if config.reader.source == "none" and not intake.wanted:
+        yield ("reader", "source"), "W6150", {}
 
 
 def _listening(listen: str) -> Iterator[tuple[Path, str, dict[str, str]]]:

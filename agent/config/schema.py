@@ -90,6 +90,7 @@ class CardTypes(Section):
     J: str = "1"
     I: str = "2"  # noqa: E741 -- the chip's own letter
     Y: str = "2"
+    other: str = "9"  # no chip: handed in by a kiosk
 
 
 class Conventions(Section):
@@ -267,10 +268,17 @@ class Keys(Section):
 
 
 class Intake(Section):
+    """Results of a kiosk that compares by itself."""
+
     http: bool = False
     token: Secret | None = None
     folder: Text | None = None
     mapping: Text | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether anything is to be taken in."""
+        return self.http or self.folder is not None
 
 
 class Mask(Section):

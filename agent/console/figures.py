@@ -114,6 +114,14 @@ class Figures(Collector):
             if topic != "screen":
                 up.add_metric([topic], state.get("state") == "ok")
         yield up
+        handed_in = topics.get("intake")
+        if handed_in is not None:
+            results = CounterMetricFamily(
+                f"{PREFIX}intake_results", "Results handed in since the start.", labels=["outcome"]
+            )
+            for outcome in ("kept", "repeated", "refused"):
+                results.add_metric([outcome], handed_in[outcome])
+            yield results
 
 
 def _gauge(name: str, text: str, labels: dict[str, str], value: float) -> GaugeMetricFamily:

@@ -102,11 +102,13 @@ class Outbox:
         *,
         person: str,
         holds: Mapping[Hold, str],
+        content: str | None = None,
     ) -> None:
         """Keep one verification: when this returns it is durable, and its opened mark is gone.
 
-        The same id with the same content again is success. AgentError: E3109 the same id with other
-        content, E3101 over the quota, E3102 disk full, E3103 the disk failed and the record is not there.
+        The same id with the same content again is success; `content` is the digest that tells, where facts
+        and pictures themselves do not. AgentError: E3109 the same id with other content, E3101 over the
+        quota, E3102 disk full, E3103 the disk failed and the record is not there.
         """
         plain = {picture_kind(kind): picture for kind, picture in pictures.items()}
         plain["facts"] = intake.facts(verification)
@@ -119,6 +121,7 @@ class Outbox:
                 "verified_at": millis(verification.verified_at),
                 "created_at": millis(self._clock.now()),
                 "holds": rows.holds_json(holds),
+                **({} if content is None else {"content": content}),
             },
             plain,
         )
@@ -133,6 +136,13 @@ class Outbox:
                 raise
         self._busy_at = self._clock.monotonic()
         self._grown(int(str(meta["size"])))
+
+    def content(self, record: str) -> str | None:
+        """Return the digest under which a record was put, None when there is no such record."""
+        row = self._owner.run(
+            lambda c: c.execute("SELECT content FROM record WHERE id = ?", (record,)).fetchone()
+        )
+        return None if row is None else str(row["content"])
 
     def _grown(self, size: int) -> None:
         """Have the write-ahead log moved into the database when it has grown: behind the desk's back."""
