@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import codes_seen
 import pytest
 from hypothesis import settings
 
@@ -15,6 +16,11 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep a list of the catalogue's codes that the run meets."""
+    config.pluginmanager.register(codes_seen.Recorder(config))
 
 
 @pytest.fixture(autouse=True)

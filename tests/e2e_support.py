@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import codes_seen
 import cv2
 
 from agent.simulate import portraits, site
@@ -74,6 +75,7 @@ class Process:
         self._process.kill()
         self._process.wait(PATIENCE_S)
         self._stream.close()
+        codes_seen.saw(self.text())
 
     def terminate(self, within_s: float) -> int:
         """SIGTERM. Return the exit status; AssertionError when it takes longer."""
@@ -154,13 +156,16 @@ class Site:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "agent", *arguments, "--config", str(self.config)],
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
             check=False,
         )
+        if "explain" not in arguments:  # which tells of codes that nobody met
+            codes_seen.saw(done.stdout, done.stderr)
+        return done
 
     def stats(self) -> dict[str, Any]:
         """Return the outbox's counters, from the daemon or in-process."""

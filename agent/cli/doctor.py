@@ -9,10 +9,48 @@ import click
 
 from agent.catalogue import entry
 from agent.cli.options import Settings, Verb, json_option, pass_settings
-from agent.cli.screen import print_json
+from agent.cli.screen import padded, print_json
+from agent.clock import SystemClock
+from agent.control import NotRunning, call
 from agent.control.ask import ask
-from agent.ops.doctor import Result, examine
+from agent.ops.checking import Result
+from agent.ops.doctor import Doctor
 from agent.ops.pages import WHO
+
+#: What a check is called on a Chinese screen; its English name is a key that programs rely on.
+LABELS = {
+    "package": "软件包",
+    "daemon": "守护进程",
+    "disk": "磁盘",
+    "secrets": "密钥与票据",
+    "time source": "校时",
+    "journal": "系统日志",
+    "console": "本机页面",
+    "sealing": "加密速度",
+    "database": "数据库",
+    "queue": "待传时间",
+    "balance": "账目",
+    "room": "队列容量",
+    "unreadable": "无法读取",
+    "refused": "被拒记录",
+    "machine": "主机",
+    "keys": "加密密钥",
+    "key files": "密钥存放",
+    "backup": "密钥备份",
+    "clock": "时间可信",
+    "port": "读卡器端口",
+    "reader": "读卡器",
+    "decoder": "照片解码",
+    "camera": "摄像头",
+    "picture": "画面",
+    "models": "人脸模型",
+    "name": "域名解析",
+    "line": "网络连接",
+    "certificate": "TLS 证书",
+    "skew": "时间偏差",
+    "signature": "平台签名",
+}
+NAME_CELLS = 12
 
 
 def register(group: click.Group) -> None:
@@ -26,7 +64,14 @@ def register(group: click.Group) -> None:
 def doctor(settings: Settings, as_json: bool) -> None:
     """体检：问题、由谁处理、下一步 / what is wrong, whose job it is, what to do; exit 1 on an error."""
     config = settings.config()
-    results = examine(Path(config.state_dir), lambda verb: ask(config, verb))
+
+    def daemon() -> Any:
+        try:
+            return call(Path(config.state_dir), "status")
+        except NotRunning:
+            return None
+
+    results = Doctor(config, daemon, lambda verb: ask(config, verb), SystemClock()).examine()
     if as_json:
         print_json([_as_json(result, settings.language) for result in results])
     else:
@@ -37,7 +82,8 @@ def doctor(settings: Settings, as_json: bool) -> None:
 
 
 def _as_json(result: Result, lang: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"check": result.check, "ok": result.code is None and not result.follows}
+    good = result.code is None and result.follows is None
+    found: dict[str, Any] = {"check": result.check, "ok": good}
     found |= {"code": result.code, "facts": dict(result.facts), "follows": result.follows}
     if result.code is not None:
         said = entry(result.code)
@@ -48,17 +94,21 @@ def _as_json(result: Result, lang: str) -> dict[str, Any]:
 
 def _print(result: Result, lang: str) -> None:
     zh = lang == "zh"
-    if result.follows:
-        click.echo(
-            f"?  {result.check:<11} " + ("未检查：前面的问题先解决" if zh else "not checked: see above")
-        )
+    name = padded(_label(result.check, lang), NAME_CELLS)
+    if result.follows is not None:
+        first = _label(result.follows, lang)
+        click.echo(f"?  {name} " + (f"未检查：先解决 {first}" if zh else f"not checked: mend {first} first"))
     elif result.code is None:
-        facts = "  ".join(f"{name}={value}" for name, value in result.facts.items())
-        click.echo(f"✓  {result.check:<11} {facts}".rstrip())
+        facts = "  ".join(f"{key}={value}" for key, value in result.facts.items())
+        click.echo(f"✓  {name} {facts}".rstrip())
     else:
         said = entry(result.code)
         mark = "✗" if said.severity == "error" else "!"
         who = WHO[said.who][0 if zh else 1]
-        click.echo(f"{mark}  {result.check:<11} {said.title(lang, result.facts)} [{result.code}] ({who})")
+        click.echo(f"{mark}  {name} {said.title(lang, result.facts)} [{result.code}] ({who})")
         for number, step in enumerate(said.steps(lang, result.facts), start=1):
             click.echo(f"      {number}. {step}")
+
+
+def _label(check: str, lang: str) -> str:
+    return LABELS.get(check, check) if lang == "zh" else check

@@ -13,6 +13,7 @@ from agent.cli.screen import print_json
 from agent.config import Config, Finding, examine
 from agent.config.findings import Place
 from agent.control import call
+from agent.ops.secrets import named_secrets
 
 CONFIG_WRONG = 78
 
@@ -61,18 +62,10 @@ def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) ->
 
 def surroundings(config: Config, file: str) -> list[Finding]:
     """Return what the file names and what is not there: secrets that `run` would miss."""
-    named = {
-        "platform.org_app_secret": config.platform.org_app_secret,
-        "platform.authorization": config.platform.authorization,
-        "camera.password": config.camera.password,
-        "intake.token": config.intake.token,
-        **{f"keys.{name}": getattr(config.keys, name) for name in ("seal", "audit", "pseudonym")},
-    }
     found = []
-    for key, secret in named.items():
+    for key, secret in named_secrets(config).items():
         try:
-            if secret is not None:
-                keys.read_secret(secret, key)
+            keys.read_secret(secret, key)
         except AgentError as error:
             found.append(Finding(file, Place(), error.code, error.facts))
     return found

@@ -1,91 +1,148 @@
 """`doctor`: every check in the order in which one depends on the other, each with what to do about it.
 
-A check returns a code of the catalogue or None. What cannot be looked at because something before it
-failed is said to follow from that, not to be broken itself.
+It works with the daemon running, which is then asked for what it holds, and without.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent import sm
-from agent.outbox import sealing
-from agent.outbox.space import BALLAST_BYTES, RESERVE_BYTES, free_bytes
+from agent import keys
+from agent.clock import Clock
+from agent.config.schema import Config
+from agent.ops import checking, devices, machine, stored
+from agent.ops.access import service_account
+from agent.ops.checking import GOOD, Check, Found, Result
+from agent.ops.reach import Way
+from agent.ops.secrets import named_secrets
 
-#: Of this much a record is made: two pictures and the facts.
-RECORD_BYTES = 500_000
-#: A desk waits half a second for sealing at the most.
-SLOW_SEAL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Result:
-    """One check: `code` is None when all is well; `follows` when it could not be made."""
-
-    check: str
-    code: str | None
-    facts: Mapping[str, str]
-    follows: bool = False
-
+#: Everything together; promised to whoever stands before a broken kiosk.
+WITHIN_S = 9.5
 
 Ask = Callable[[str], Any]
 
 
-def examine(state_dir: Path, ask: Ask) -> list[Result]:
-    """Make every check. `ask` is a verb of the control socket, answered by whoever owns the directory."""
-    free = free_bytes(state_dir) if state_dir.exists() else 0
-    results = [
-        Result("disk", "E3119" if free < RESERVE_BYTES + BALLAST_BYTES else None, {"free": str(free)}),
-        _sealing_cost(),
-    ]
-    try:
-        queue, keys = ask("outbox.stats"), ask("keys.state")
-    except Exception as error:  # noqa: BLE001 -- whatever stands in the way is itself the finding
-        code = getattr(error, "code", "E8203")
-        facts = getattr(error, "facts", {"cause": type(error).__name__})
-        results.append(Result("database", code, facts))
-        return [*results, *(Result(name, None, {}, follows=True) for name in ("queue", "keys", "backup"))]
-    results.append(Result("database", None, {}))
-    return [*results, *_queue(queue), *_keys(keys)]
+class Doctor:
+    """What the checks share: the configuration, and what the owner of the state directory answers.
 
+    `daemon` returns the running daemon's status, None where none runs; `ask` is a verb of the control
+    socket, answered by the daemon or in this process.
+    """
 
-def _queue(queue: Mapping[str, Any]) -> list[Result]:
-    share = queue["bytes"] / queue["limit"]
-    full = next(
-        (code for at, code in ((0.95, "E3118"), (0.85, "W3117"), (0.7, "W3116")) if share >= at), None
-    )
-    return [
-        Result("balance", "E3108" if queue["difference"] else None, {"difference": str(queue["difference"])}),
-        Result("room", full, {"share": str(round(100 * share))}),
-        Result(
-            "unreadable", "E3127" if queue["quarantined"] else None, {"records": str(queue["quarantined"])}
-        ),
-        Result("refused", "W3128" if queue["parked"] else None, {"records": str(queue["parked"])}),
-        Result("machine", "E3122" if queue["copied"] else None, {}),
-    ]
+    def __init__(self, config: Config, daemon: Callable[[], Any], ask: Ask, clock: Clock) -> None:
+        self._config = config
+        self._reached = daemon
+        self._ask = ask
+        self._clock = clock
+        self._state_dir = Path(config.state_dir)
+        self._account = service_account(self._state_dir)
+        self._live: dict[str, Any] | None = None
+        self._status: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
 
+    def examine(self, within_s: float = WITHIN_S) -> list[Result]:
+        """Make every check."""
+        return checking.run([*self._here(), *self._kept(), *self._devices(), *self._way()], within_s)
 
-def _keys(keys: Mapping[str, Any]) -> list[Result]:
-    lost = keys["lost_epochs"]
-    received = {"epoch": ",".join(lost), "expected": ",".join(lost.values()), "received": keys["kek"]}
-    return [
-        Result("keys", "E7301" if lost else None, received if lost else {}),
-        Result("key files", "W7306" if keys["own_files"] else None, {"names": ",".join(keys["own_files"])}),
-        Result("backup", None if keys["backed_up"] else "W7307", {}),
-    ]
+    def _here(self) -> list[Check]:
+        # Reading the outbox as root means acting as its owner for a moment: what reads files waits for that.
+        return [
+            Check("package", partial(machine.package, self._account)),
+            Check("daemon", self._daemon),
+            Check("disk", partial(machine.disk, self._state_dir, self._account), after=("database",)),
+            Check("secrets", self._secrets, after=("daemon", "database")),
+            Check("time source", machine.time_source),
+            Check("journal", machine.journal),
+            Check("console", lambda: machine.listening(self._config, daemon=self._runs), after=("daemon",)),
+        ]
 
+    def _kept(self) -> list[Check]:
+        def of_queue(name: str, look: Callable[[Mapping[str, Any]], Found]) -> Check:
+            return Check(name, lambda: look(self._status["queue"]), ("database",))
 
-def _sealing_cost() -> Result:
-    """Seal what a record is made of, once, and say what it took."""
-    key = sealing.Key(bytes(sealing.KEY_BYTES), 0)
-    # The fallback cipher is slow and its cost linear: a tenth tells.
-    share = 1 if sm.has_gcm() else 10
-    started = time.perf_counter()
-    sealing.seal(key, bytes(RECORD_BYTES // share), "doctor")
-    took_s = (time.perf_counter() - started) * share
-    code = "W7308" if took_s > SLOW_SEAL_S else None
-    return Result("sealing", code, {"ms": str(round(1000 * took_s)), "suite": str(sealing.default_suite())})
+        return [
+            Check("sealing", stored.sealing_cost),
+            Check("database", self._database, after=("daemon",)),
+            of_queue("queue", lambda queue: stored.age(queue, self._clock.now())),
+            of_queue("balance", stored.balance),
+            of_queue("room", stored.room),
+            of_queue("unreadable", lambda queue: stored.some("E3127", queue["quarantined"])),
+            of_queue("refused", lambda queue: stored.some("W3128", queue["parked"])),
+            of_queue("machine", lambda queue: ("E3122" if queue["copied"] else None, {})),
+            Check("keys", lambda: stored.keys(self._keys), ("database",)),
+            Check("key files", lambda: stored.key_files(self._keys), ("database",)),
+            Check("backup", lambda: (None if self._keys["backed_up"] else "W7307", {}), ("database",)),
+            Check("clock", self._trusted, ("database",)),
+        ]
+
+    def _devices(self) -> list[Check]:
+        config, account = self._config, self._account
+        return [
+            Check(
+                "port", lambda: devices.reader_port(config, account, daemon=self._runs), after=("database",)
+            ),
+            Check("reader", lambda: devices.reader(config, self._topics, daemon=self._runs), ("port",)),
+            Check("decoder", partial(devices.decoder, config), after=("database",)),
+            Check(
+                "camera",
+                lambda: devices.camera_device(config, account, daemon=self._runs),
+                after=("database",),
+            ),
+            Check(
+                "picture", lambda: devices.camera_frame(config, self._topics, daemon=self._runs), ("camera",)
+            ),
+            Check("models", partial(devices.models, config)),
+        ]
+
+    def _way(self) -> list[Check]:
+        way = Way(self._config)
+        return [
+            Check("name", way.name),
+            Check("line", way.line, ("name",)),
+            Check("certificate", way.certificate, ("line",)),
+            Check("skew", partial(way.clock, self._clock), ("certificate",)),
+            Check(
+                "signature",
+                lambda: way.signature(self._clock, self._topics, daemon=self._runs),
+                ("certificate", "secrets"),
+                after=("daemon",),
+            ),
+        ]
+
+    # --- what the owner answers ---------------------------------------------------------------------
+
+    @property
+    def _runs(self) -> bool:
+        return self._live is not None
+
+    @property
+    def _topics(self) -> devices.Topics:
+        topics: devices.Topics = (self._live or {}).get("topics", {})
+        return topics
+
+    def _database(self) -> Found:
+        self._status, self._keys = self._ask("status"), self._ask("keys.state")
+        return GOOD
+
+    def _daemon(self) -> Found:
+        self._live = self._reached()
+        if self._live is None:
+            return "W8602", {}
+        late = [loop["name"] for loop in self._live["loops"] if loop["late_s"] or not loop["alive"]]
+        return ("E8605", {"loops": ", ".join(late)}) if late else (None, {"version": self._live["version"]})
+
+    def _trusted(self) -> Found:
+        return GOOD if self._status["clock_trusted"] else ("E7503", {"now": self._clock.now().isoformat()})
+
+    def _secrets(self) -> Found:
+        """Say whether every secret that the configuration names can be had.
+
+        Credentials are systemd's to give: a daemon that runs has them, and to a command they are not shown.
+        """
+        for name, secret in named_secrets(self._config).items():
+            if secret.credential is None or not self._runs:
+                keys.read_secret(secret, name)
+        return GOOD

@@ -1,0 +1,135 @@
+"""What `doctor` looks at on reader, photo decoder, camera and face models.
+
+While the daemon runs it holds the devices: then it is asked. Without it each is opened for a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent import keys
+from agent.config.schema import Config
+from agent.face import weights
+from agent.ops.access import Account, holders, wanted
+from agent.ops.checking import Found
+from drivers import camera, photo
+from drivers.discovery import UDEV_LINK, open_transport
+from drivers.errors import CameraError, PhotoError
+from drivers.sdt.reader import SdtReader
+
+Topics = Mapping[str, Mapping[str, Any]]
+NO_DEVICE: Found = (None, {"source": "none"})
+
+
+def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
+    """Say whether the configured port is there, may be opened by the service, and is free."""
+    port = config.reader.port
+    path = Path(UDEV_LINK if port == "auto" else port)
+    if config.reader.source == "none":
+        return NO_DEVICE
+    if not path.is_absolute():
+        return None, {"port": port}
+    if not path.exists():
+        return "E1101", {"port": path}
+    return _device(path, account, ("E1102", "E1150"), daemon=daemon)
+
+
+def reader(config: Config, topics: Topics, *, daemon: bool) -> Found:
+    """Say whether reader and security module answer."""
+    if config.reader.source == "none":
+        return NO_DEVICE
+    if daemon:
+        return topic(topics, "reader", "state", "sam_id")
+    port = config.reader.port
+    line = SdtReader(open_transport(port), time.monotonic, port)
+    try:
+        return None, {"sam_id": line.sam_id()}
+    finally:
+        line.close()
+
+
+def decoder(config: Config) -> Found:
+    """Say whether the decoder's program starts. A blank block is no picture: that it says so is well."""
+    if config.reader.source == "none":
+        return NO_DEVICE
+    chosen = config.reader.photo_decoder
+    built = photo.build(chosen.kind, chosen.command, chosen.input, min(chosen.timeout_s, 3.0))
+    try:
+        built.decode(bytes(photo.PHOTO_BYTES))
+    except PhotoError as error:
+        reason = error.facts.get("reason", "")
+        if "no picture" in reason or ("ended with status" in reason and "status -" not in reason):
+            return None, {"kind": chosen.kind}
+        raise
+    return None, {"kind": chosen.kind}
+
+
+def camera_device(config: Config, account: Account, *, daemon: bool) -> Found:
+    """Say whether the camera's device is there, may be opened by the service, and is free."""
+    source = config.camera.source
+    if source == "none":
+        return NO_DEVICE
+    if source.startswith("rtsp://") or camera.is_file_source(source):
+        return None, {"source": source.partition("://")[0]}
+    path = Path(source)
+    if source == "auto":
+        found = sorted(Path("/dev").glob("video[0-9]*"))
+        if not found:
+            return "E2101", {"source": "auto", "reason": "no /dev/video* there"}
+        path = found[0]
+    if not path.exists():
+        return "E2101", {"source": source, "reason": "not there"}
+    return _device(path, account, ("E2102", "E2150"), daemon=daemon)
+
+
+def camera_frame(config: Config, topics: Topics, *, daemon: bool) -> Found:
+    """Say whether the camera delivers a frame."""
+    chosen = config.camera
+    if chosen.source == "none":
+        return NO_DEVICE
+    if daemon:
+        return topic(topics, "camera", "state")
+    password = keys.read_secret(chosen.password, "camera.password").decode() if chosen.password else None
+    # The source is not repeated: an address may hold a name and a password.
+    view = camera.View(chosen.width, chosen.height, chosen.rotate, chosen.mirror)
+    try:
+        opened = camera.open_camera(chosen.source, view, password)
+    except CameraError as error:
+        return error.code, {
+            "source": chosen.source.partition("://")[0],
+            "reason": error.facts.get("reason", ""),
+        }
+    try:
+        height, width = opened.read().image.shape[:2]
+        return None, {"picture": f"{width}x{height}"}
+    finally:
+        opened.close()
+
+
+def topic(topics: Topics, name: str, *shown: str) -> Found:
+    """Return what the daemon's board says of one of its parts."""
+    state = topics.get(name, {})
+    return state.get("code") or None, {key: state.get(key, "?") for key in shown}
+
+
+def models(config: Config) -> Found:
+    """Say whether the face models are there and unaltered."""
+    if config.face.engine == "none":
+        return None, {"engine": "none"}
+    return None, {"model": weights.find(config.face.weights_dir).model}
+
+
+def _device(path: Path, account: Account, codes: tuple[str, str], *, daemon: bool) -> Found:
+    """Say what stands between the service and a device: rights, or somebody else."""
+    name = "port" if codes[0].startswith("E1") else "source"
+    if reason := wanted(path, account):
+        return codes[0], {name: path, "reason": reason}
+    # Nobody but the daemon may hold it while it runs; without it, nobody at all.
+    held = [] if daemon else holders(path)
+    if held and not os.path.realpath(path).startswith("/dev/pts/"):
+        return codes[1], {name: path, "pid": held[0].pid, "process": held[0].name}
+    return None, {name: path}

@@ -1,0 +1,130 @@
+"""Which codes of the catalogue a test run has really met: raised, logged, posted, found or printed.
+
+A code that no test ever raises is a sentence nobody has seen. The recorder listens where codes come into being
+- errors, log lines, the board, whatever carries a `code` - and reads what child processes print. After a whole
+run every code must have been met; a part of the suite proves nothing and is not judged. Workers of pytest-xdist
+hand in what they saw.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import logs
+from agent.board import Board
+from agent.catalogue import Entry, entries
+from drivers.errors import CodedError
+
+CODE = re.compile(r"(?<![A-Za-z0-9])[EWI][1-8]\d{3}(?![A-Za-z0-9])")
+ROOMS = {"agent", "drivers"}
+_seen: set[str] = set()
+
+
+def saw(*texts: object) -> None:
+    """Take note of every code in what was printed or passed."""
+    for text in texts:
+        if isinstance(text, str):
+            _seen.update(CODE.findall(text))
+
+
+def never_met(seen: Iterable[str]) -> list[str]:
+    """Return the codes of the catalogue that are not among `seen`."""
+    return sorted(set(entries()) - set(seen))
+
+
+class Recorder:
+    """The plugin."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._missing: list[str] = []
+        self._note = ""
+
+    def pytest_sessionstart(self) -> None:
+        """Listen where codes come into being."""
+        _listen(CodedError, "__init__", lambda error, *_: saw(error.code))
+        _listen(Board, "post", lambda _board, state, *_: saw(*state.values()))
+        _listen(Board, "event", lambda _board, _facts, code, *_: saw(code))
+        said = logs.say
+
+        def say(logger: Any, code: str, **fields: object) -> None:
+            saw(code)
+            said(logger, code, **fields)
+
+        logs.say = say
+
+    def pytest_collection_finish(self) -> None:
+        """Listen to every class that carries a code, now that the tests have imported what they use."""
+        for module in [module for name, module in sys.modules.items() if name.split(".")[0] in ROOMS]:
+            for thing in list(vars(module).values()):
+                ours = isinstance(thing, type) and thing.__module__ == module.__name__ and thing is not Entry
+                if ours and "code" in getattr(thing, "__dataclass_fields__", {}):
+                    _listen(thing, "__init__", lambda made, *_: saw(made.code))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Hand in what was seen; at the end of a whole run, judge."""
+        if hasattr(self._config, "workeroutput"):
+            self._config.workeroutput["codes"] = sorted(_seen)
+            return
+        if name := os.environ.get("CODES_SEEN"):  # parts of the suite, run one by one, add up in a file
+            _added_up(Path(name))
+        if not self._whole(session):
+            return
+        self._missing = never_met(_seen)
+        skipped = self._reports("skipped")
+        if self._missing and not skipped:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._note = f"; perhaps by one of the {len(skipped)} tests left out" if skipped else ""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of pytest-xdist saw."""
+        saw(*getattr(node, "workeroutput", {}).get("codes", ()))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Name the codes that no test raised."""
+        if self._missing:
+            terminalreporter.section("codes that no test raises")
+            terminalreporter.line(" ".join(self._missing) + self._note)
+
+    def _whole(self, session: pytest.Session) -> bool:
+        """Return whether everything was run that `make test` runs, to its end."""
+        option = self._config.option
+        narrowed = option.keyword or option.markexpr or getattr(option, "lf", False) or option.collectonly
+        everything = self._config.args in (self._config.getini("testpaths"), [str(self._config.rootpath)])
+        stopped = (
+            session.shouldstop or session.shouldfail or self._reports("failed") or self._reports("error")
+        )
+        return everything and not narrowed and not stopped
+
+    def _reports(self, outcome: str) -> list[Any]:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        return list(reporter.stats.get(outcome, [])) if reporter else []
+
+
+def _listen(owner: type, name: str, note: Callable[..., None]) -> None:
+    """Call `note` after each call of a method, with the object, the keywords and the arguments."""
+    real = getattr(owner, name)
+
+    @functools.wraps(real)
+    def heard(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = real(self, *args, **kwargs)
+        note(self, kwargs, *args)
+        return result
+
+    setattr(owner, name, heard)
+
+
+def _added_up(path: Path) -> None:
+    before = path.read_text("utf-8").split() if path.exists() else []
+    _seen.update(before)
+    path.write_text("\n".join(sorted(_seen)) + "\n", "utf-8")
