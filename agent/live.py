@@ -16,6 +16,8 @@ RELOADABLE = (
     "operators",
     "images",
     "face.threshold",
+    "intake.mapping",
+    "intake.pictures",
     "console.clear_after_s",
     "console.notice",
     "console.mask",

@@ -31,7 +31,7 @@ from agent.face.reasons import sentence
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.signing import Identity
 from agent.housekeeping import Housekeeping
-from agent.intake.keeping import Intake
+from agent.intake.keeping import Intake, form_of
 from agent.intake.keeping import Parts as IntakeParts
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
@@ -117,9 +117,11 @@ class Agent:
     def reload(self, config: Config) -> None:
         """Take over what may change while running. AgentError E8105 names what needs a restart."""
         before = self.live.config()
-        token = _intake_token(config)
+        token, form = _intake_token(config), form_of(config)
         self.live.replace(config)
         self._intake_token = token
+        if self.intake is not None:
+            self.intake.form = form
         if (before.face, before.images) != (config.face, config.images):
             self._vision.reconfigure(config.camera, config.face, config.images, _camera_password(config))
         logs.set_level(config.logging.level)

@@ -143,13 +143,14 @@ def _mapping(tree: Tree, node: yaml.MappingNode, shape: Shape, path: Path) -> di
             tree.find(_mark(key.start_mark), "E6014", key=name, first=f"{first.line}:{first.column}")
             continue
         tree.places[inner] = _mark(key.start_mark)
-        if name not in shape.members:
+        expected = shape.members.get(name, shape.others)
+        if expected is None:
             dotted = ".".join(str(part) for part in inner)
             tree.find(_mark(key.start_mark), "E6016", key=dotted, meant=meant(name, shape.members))
             found[name] = None
             continue
-        found[name] = _value(tree, value, shape.members[name], inner)
-    return {name: value for name, value in found.items() if name in shape.members}
+        found[name] = _value(tree, value, expected, inner)
+    return {name: value for name, value in found.items() if name in shape.members or shape.others}
 
 
 def _members(tree: Tree, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
