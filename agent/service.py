@@ -22,7 +22,7 @@ from agent.clock import Clock, SystemClock
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
 from agent.config import Config, load
-from agent.console import Console
+from agent.console import Console, Page
 from agent.console.server import Part
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
@@ -84,6 +84,7 @@ class Agent:
         self._housekeeping = Housekeeping(self.live.config, own, self.board)
         self.intake = Intake(self._intake_parts()) if config.intake.wanted else None
         self._intake_token = _intake_token(config)
+        self._page = Page(self._console_powers(), self.board, clock, self._vision.preview)
         self.console = Console(self._console_powers(), self.board, clock, self._console_parts())
         self._supervisor = Supervisor(self._loops())
 
@@ -142,6 +143,7 @@ class Agent:
             reload=reload,
             vision=self._vision,
             face_changed=self._post_engine,
+            page_code=self._page_code,
         )
 
     # --- wiring -------------------------------------------------------------------------------------
@@ -160,14 +162,14 @@ class Agent:
         """Return what is hung into the server; imported there, because Flask is."""
         intake = self.intake
         if intake is None or not self.live.config().intake.http:
-            return []
+            return [self._page.part]
 
         def handing_in(_ending: threading.Event) -> Blueprint:
             from agent.console.intake import blueprint
 
             return blueprint(intake, lambda: self._intake_token, lambda: self.live.config().lang)
 
-        return [handing_in]
+        return [self._page.part, handing_in]
 
     def _intake_parts(self) -> IntakeParts:
         return IntakeParts(
@@ -180,6 +182,10 @@ class Agent:
             clock_trusted=self.own.clock_trusted,
             record_kept=self.uploader.wake,
         )
+
+    def _page_code(self) -> Mapping[str, object]:
+        """Return the page's address and a one-time code. AgentError E8408 while nobody listens."""
+        return self._page.code(self.console.address)
 
     def _loop_states(self) -> list[LoopState]:
         return self._supervisor.states()

@@ -9,7 +9,7 @@ import sys
 import click
 
 from agent import __version__
-from agent.cli import config, demo, doctor, face, inspect, intake, records, run, simulate, transfer
+from agent.cli import config, demo, doctor, face, inspect, intake, page, records, run, simulate, transfer
 from agent.cli.options import Settings, VerbGroup
 from agent.cli.screen import complain, complain_of_config
 from agent.config import ConfigError
@@ -25,7 +25,7 @@ def cli() -> None:
     """人脸核验终端代理 / agent beside the face-recognition kiosk."""
 
 
-for group in (run, config, inspect, face, doctor, intake, records, transfer, simulate, demo):
+for group in (run, config, inspect, face, doctor, page, intake, records, transfer, simulate, demo):
     group.register(cli)
 
 

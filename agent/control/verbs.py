@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
-from agent.control import changing, desk, keyring, looking, taking
+from agent.control import changing, desk, keyring, looking, page, taking
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 
@@ -28,6 +28,7 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **taking.verbs(powers),
         **keyring.verbs(powers),
         **desk.verbs(powers),
+        **page.verbs(powers),
     }
     if powers.reload is not None:
         verbs["reload"] = lambda _args, _caller: _reload(powers)
