@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from agent import __version__, keys, logs
 from agent.board import Board
-from agent.catalogue import AgentError, entry
+from agent.catalogue import AgentError
 from agent.clock import Clock, SystemClock
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
@@ -35,6 +35,7 @@ from agent.intake.keeping import Intake, form_of
 from agent.intake.keeping import Parts as IntakeParts
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
+from agent.ops.status import line as status_line
 from agent.ownership import Ownership, owning
 from agent.station import Parts as StationParts
 from agent.station import Station
@@ -353,9 +354,9 @@ def _tick(
                 reload()
             except AgentError as error:
                 logs.say_error(log, error)
-        screen = agent.board.snapshot().get("screen", {})
-        code = str(screen.get("code", ""))
-        status = entry(code).title(agent.live.config().lang) if code else ""
+        # From the board alone: the watchdog must not depend on a disk being fast.
+        told = {event.code: event.facts for event in agent.board.events()}
+        status = status_line(agent.board.snapshot(), told, agent.live.config().lang)
         notify(f"STATUS={status}" + ("\nWATCHDOG=1" if agent.healthy() else ""), env)
 
 
