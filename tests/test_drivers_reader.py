@@ -117,14 +117,13 @@ def test_each_fault_has_its_outcome_and_no_wrong_card_is_ever_read(
     assert list(dict.fromkeys(seen)) == [card.number for card in CARDS][: len(set(seen))]
 
 
-def test_a_late_answer_is_never_taken_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.simulator.reader.LATE_S", 1.4)
-    with simulated(Faults(late=1.0)) as reader, driver(reader.port) as sdt:
+def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
+    with simulated(Faults(late=1.0, late_s=1.4)) as reader, driver(reader.port) as sdt:
         with pytest.raises(ReaderTimeout) as timeout:
             sdt.find()
         assert timeout.value.facts["step"] == "find card"
         assert timeout.value.facts["port"] == reader.port
-        reader._faults = Faults()
+        reader.module.faults = Faults()
         reader.place(CARDS[0])
         # The old answer said "no card"; taken for the answer to this find it would hide the card.
         time_left = time.monotonic() + 5
@@ -160,8 +159,6 @@ def test_a_missing_a_forbidden_and_a_busy_port_are_told_apart(
         open_transport(str(tmp_path / "none"))
     with pytest.raises(ReaderMissing):
         open_transport("auto")
-    with pytest.raises(ReaderError, match="E1108"):
-        open_transport("usb:0400:c35a")
     with simulated() as reader:
         first = SerialTransport(reader.port)
         with pytest.raises(ReaderPermission) as busy:
@@ -169,7 +166,7 @@ def test_a_missing_a_forbidden_and_a_busy_port_are_told_apart(
         assert "use" in busy.value.facts["reason"]
         first.close()
         monkeypatch.setattr("os.access", lambda *_: False)
-        with pytest.raises(ReaderPermission, match="Permission"):
+        with pytest.raises(ReaderPermission, match=r"group|mode"):
             SerialTransport(reader.port)
 
 

@@ -8,35 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from drivers_support import CARDS, simulated, until
+from watch_support import SAM_ID, Remembered
 
 from agent.catalogue import AgentError
 from agent.station import watch as watching
-from drivers.card import CardRecord
 from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
 from drivers.simulator.reader import SimulatedReader
-
-SAM_ID = "05.01-20101129-0001228293-0296863149"
-
-
-@dataclass
-class Remembered:
-    """A memory that ends with the test."""
-
-    sam_id: str | None = None
-    last: str = ""
-
-    def pinned(self) -> str | None:
-        return self.sam_id
-
-    def pin(self, sam_id: str) -> None:
-        self.sam_id = sam_id
-
-    def identity(self, card: CardRecord) -> str:
-        return card.number
-
-    def verified(self) -> tuple[str, float]:
-        return self.last, 500.0
 
 
 @dataclass

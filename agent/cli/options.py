@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from agent.config import Config
+from agent.config import Config, load
 
 DEFAULT_CONFIG = Path("/etc/kiosk-agent/config.yaml")
 
@@ -27,8 +26,6 @@ class Settings:
 
     def config(self) -> Config:
         """Load the configuration; its findings end the command with 78."""
-        from agent.config import load
-
         config = load(self.config_path)
         if self.lang is None:
             self.lang = config.lang

@@ -11,7 +11,6 @@ from agent.config.findings import Finding
 from agent.config.schema import Config, Face
 from agent.config.tree import Path, Tree
 from drivers.camera import is_file_source
-from drivers.discovery import NOT_SERVED
 
 
 def findings(config: Config, tree: Tree) -> Iterator[Finding]:
@@ -65,7 +64,6 @@ def _not_yet(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     """Keys of the interface that this version does not serve: refused where nothing would work, else told."""
     refused = {
         ("reader", "photo_decoder", "kind"): config.reader.photo_decoder.kind == "library",
-        ("reader", "port"): config.reader.port.startswith(NOT_SERVED),
     }
     without_effect = {("intake", "folder"): config.intake.folder is not None}
     for code, keys in (("E6031", refused), ("W6105", without_effect)):

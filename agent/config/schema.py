@@ -19,6 +19,8 @@ MIN_AUDIT_DAYS = 184
 FACE_THRESHOLD_FLOOR = 0.40
 #: An address and a port, or `none`: then nothing listens.
 LISTEN = r"^(none|(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]|localhost):\d{1,5})$"
+#: What `reader.port` can say; the meaning is in drivers/discovery.py.
+PORT = r"^(auto|usb:[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:.+)?|replay:.+|/.+)$"
 #: operationUser is VARCHAR(10) in table 4.2.
 MAX_OPERATOR_CHARS = 10
 
@@ -166,7 +168,7 @@ class PhotoDecoder(Section):
 
 class Reader(Section):
     source: Literal["sdt", "none"] = "sdt"
-    port: Text = "auto"
+    port: Annotated[str, Field(pattern=PORT)] = "auto"
     poll_interval_s: Annotated[float, Field(ge=0.3, le=5)] = 0.35
     photo_decoder: PhotoDecoder = PhotoDecoder()
 
@@ -274,7 +276,6 @@ class Intake(Section):
     token: Secret | None = None
     folder: Text | None = None
     mapping: Text | None = None
-    pictures: Text | None = None
 
     @property
     def wanted(self) -> bool:

@@ -14,9 +14,11 @@ from agent.console.figures import Figures
 from agent.control.powers import Powers
 
 
-def blueprint(powers: Powers, figures: Figures, registry: CollectorRegistry) -> Blueprint:
+def blueprint(powers: Powers, figures: Figures) -> Blueprint:
     """Return the three addresses that anybody on this machine may ask."""
     part = Blueprint("health", __name__)
+    registry = CollectorRegistry()
+    registry.register(figures)
     ProcessCollector(registry=registry)
 
     @part.get("/healthz")

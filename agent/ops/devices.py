@@ -17,7 +17,7 @@ from agent.face import weights
 from agent.ops.access import Account, holders, wanted
 from agent.ops.checking import Found
 from drivers import camera, photo
-from drivers.discovery import UDEV_LINK, open_transport
+from drivers.discovery import UDEV_LINK, candidates, open_transport
 from drivers.errors import CameraError, PhotoError
 from drivers.sdt.reader import SdtReader
 
@@ -33,9 +33,21 @@ def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
         return NO_DEVICE
     if not path.is_absolute():
         return None, {"port": port}
+    if port == "auto" and not path.exists():
+        return _found_by_auto(daemon=daemon)
     if not path.exists():
         return "E1101", {"port": path}
     return _device(path, account, ("E1102", "E1150"), daemon=daemon)
+
+
+def _found_by_auto(*, daemon: bool) -> Found:
+    """Say what `auto` finds where no udev rule has named a port: USB readers."""
+    found = [candidate for candidate in candidates() if candidate.auto]
+    if not found:
+        return "E1101", {"port": UDEV_LINK}
+    first = found[0]
+    held_by_daemon = daemon and first.code == "E1114"
+    return (None if held_by_daemon else first.code), {"port": first.port, **first.facts}
 
 
 def reader(config: Config, topics: Topics, *, daemon: bool) -> Found:

@@ -32,6 +32,22 @@ READ_NEWEST_ADDRESS = Command("read newest address", 0x30, 0x03, 2.0, range(70, 
 SET_RF_BYTES = Command("set bytes per radio frame", 0x61, 0xFF, 1.0, range(1))
 
 
+#: By CMD PARA, for whoever reads a transcript.
+COMMANDS = {
+    (one.command, one.parameter): one
+    for one in (
+        *(RESET_SAM, SAM_STATUS, SAM_ID, FIND_CARD, SELECT_CARD, READ_BASE, READ_BASE_FINGERPRINT),
+        *(READ_NEWEST_ADDRESS, SET_RF_BYTES),
+    )
+}
+
+
+def command_name(command: int, parameter: int) -> str:
+    """Return the standard's name of a command, or its value."""
+    known = COMMANDS.get((command, parameter))
+    return known.name if known is not None else f"command {command:02X} {parameter:02X}"
+
+
 class Status(IntEnum):
     """SW3 of a reply."""
 
@@ -44,10 +60,14 @@ class Status(IntEnum):
     SAM_REJECTS_CARD = 0x32
     VERIFICATION_ERROR = 0x33
     NO_CARD_YET = 0x34
+    FINGERPRINT_ERROR = 0x37
+    INFORMATION_LENGTH_ERROR = 0x3F
     UNKNOWN_CARD_TYPE = 0x40
     READ_FAILED = 0x41
     RANDOM_NUMBER_FAILED = 0x47
+    WRITE_FAILED = 0x50
     SELF_TEST_FAILED = 0x60
+    LOGIN_FAILED = 0x61
     SAM_NOT_AUTHORISED = 0x66
     FIND_FAILED = 0x80
     SELECT_FAILED = 0x81
@@ -59,7 +79,7 @@ class Status(IntEnum):
 #: The reader did not understand what we sent: the line, not the card. Sent once more.
 RESEND = frozenset({Status.CHECKSUM_ERROR, Status.LENGTH_ERROR})
 #: Nothing the desk can do; trying at full speed helps nobody.
-PERMANENT = frozenset({Status.SELF_TEST_FAILED, Status.SAM_NOT_AUTHORISED})
+PERMANENT = frozenset({Status.SELF_TEST_FAILED, Status.LOGIN_FAILED, Status.SAM_NOT_AUTHORISED})
 
 
 def status_name(code: int) -> str:

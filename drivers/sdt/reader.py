@@ -55,13 +55,22 @@ class Newest:
 
 
 class SdtReader:
-    """One reader on one line. Not for several threads."""
+    """One reader on one line. Not for several threads.
+
+    `patience` stretches or shortens every wait for an answer: below 1 for a line known to be quick.
+    """
 
     def __init__(
-        self, transport: Transport, monotonic: Callable[[], float], port: str = "", baud: int = 115200
+        self,
+        transport: Transport,
+        monotonic: Callable[[], float],
+        port: str = "",
+        baud: int = 115200,
+        patience: float = 1.0,
     ) -> None:
         self._transport = transport
         self._wire_s = LONGEST_BITS / baud
+        self._patience = patience
         self._port = port
         self._monotonic = monotonic
         self._decoder = FrameDecoder()
@@ -165,7 +174,7 @@ class SdtReader:
 
     def _await(self, command: Command) -> Frame:
         """Return the next frame that can be an answer to `command`; others are old and pass unheard."""
-        limit_s = command.answer_s + self._wire_s
+        limit_s = (command.answer_s + self._wire_s) * self._patience
         deadline = self._monotonic() + limit_s
         garbage: Garbage | None = None
         while (left := deadline - self._monotonic()) > 0:
@@ -184,7 +193,7 @@ class SdtReader:
     def _listen(self, limit_s: float) -> bool:
         """Take what arrives; within a frame, only until the line pauses. Return whether something came."""
         begun = self._decoder.pending > 0
-        data = self._transport.read(min(limit_s, INTER_BYTE_S) if begun else limit_s)
+        data = self._transport.read(min(limit_s, INTER_BYTE_S * self._patience) if begun else limit_s)
         self._arrived += self._decoder.feed(data) if data else self._decoder.idle()
         return bool(data)
 

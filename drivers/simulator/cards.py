@@ -1,6 +1,7 @@
 """Made-up cards: obviously synthetic people with valid check digits, and the chip's bytes for them.
 
-Offsets are those of the document's table for the resident card (GA/T 490).
+Offsets are those of the document's tables: GA/T 490 for the resident card (R), the published field lists for
+the permit of Hong Kong, Macau and Taiwan residents (J) and the foreigner's cards of 2017 (I) and 2023 (Y).
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ WLT_HEAD = bytes.fromhex("574C66007E00")
 SIMULATED_MARK = b"SIM1"
 PHOTO_BYTES = 1024
 PHOTO_WIDTH, PHOTO_HEIGHT = 102, 126
+KINDS = "RJIY"
 
 _SURNAMES = "韦黄覃莫蓝罗农陆"
 _GIVEN = ("测试", "演示", "样例", "模拟", "虚构")
 _COUNTIES = {"450102": "测试城区", "450203": "演示城区", "450305": "样例城区", "450405": "虚构城区"}
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_NUMBERED = ("name", "sex_code", "nation_code", "birth", "address", "number")
+_REQUIRED = (*_NUMBERED, "issuer", "valid_from", "valid_until")
 
 
 @dataclass(frozen=True)
 class SimulatedCard:
-    """What a made-up resident's card says. Dates are YYYYMMDD, `valid_until` may be 长期."""
+    """What a made-up card says. Dates are YYYYMMDD, `valid_until` may be 长期; unused fields stay empty."""
 
     name: str = field(repr=False)
     sex_code: str = field(repr=False)
@@ -40,26 +44,70 @@ class SimulatedCard:
     issuer: str = field(repr=False)
     valid_from: str = field(repr=False)
     valid_until: str = field(repr=False)
+    kind: str = "R"
+    latin_name: str = field(default="", repr=False)
+    nationality: str = field(default="", repr=False)
+    pass_number: str = field(default="", repr=False)
+    issues: str = field(default="", repr=False)  # J: times issued, Y: times renewed, I: card version
+    newest_address: str = field(default="", repr=False)
+    fingers: int = 0
 
     def personal_fields(self) -> list[str]:
         """Return the fields that must appear nowhere but on the chip and at the platform."""
-        return [self.name, self.number, self.address, self.birth, self.issuer]
+        found = [self.name, self.number, self.address, self.birth, self.issuer]
+        found += [self.latin_name, self.pass_number, self.newest_address]
+        return [text for text in found if text]
 
     def text_block(self) -> bytes:
         """Return the 256 bytes of the chip's text, padded with blanks."""
-        places = (
-            (self.name, 30),
-            (self.sex_code, 2),
-            (self.nation_code, 4),
-            (self.birth, 16),
-            (self.address, 70),
-            (self.number, 36),
-            (self.issuer, 30),
-            (self.valid_from, 16),
-            (self.valid_until, 16),
-            ("", 36),
-        )
-        return b"".join(_padded(text, size) for text, size in places)
+        block = b"".join(_padded(text, size) for text, size in _PLACES[self.kind](self))
+        if len(block) != 256:
+            raise ValueError(f"a text block of {len(block)} bytes")
+        return block
+
+    def newest_block(self) -> bytes:
+        """Return the 70 bytes of the address that was appended to the chip."""
+        return _padded(self.newest_address, 70)
+
+
+def _resident(card: SimulatedCard) -> list[tuple[str, int]]:
+    return [
+        *((card.name, 30), (card.sex_code, 2), (card.nation_code, 4), (card.birth, 16), (card.address, 70)),
+        *((card.number, 36), (card.issuer, 30), (card.valid_from, 16), (card.valid_until, 16), ("", 36)),
+    ]
+
+
+def _permit(card: SimulatedCard) -> list[tuple[str, int]]:
+    return [
+        *((card.name, 30), (card.sex_code, 2), ("", 4), (card.birth, 16), (card.address, 70)),
+        *((card.number, 36), (card.issuer, 30), (card.valid_from, 16), (card.valid_until, 16)),
+        *((card.pass_number, 18), (card.issues, 4), ("", 6), ("J", 2), ("", 6)),
+    ]
+
+
+def _foreigner_2017(card: SimulatedCard) -> list[tuple[str, int]]:
+    return [
+        *((card.latin_name, 120), (card.sex_code, 2), (card.number, 30), (card.nationality, 6)),
+        *((card.name, 30), (card.valid_from, 16), (card.valid_until, 16), (card.birth, 16)),
+        *((card.issues, 4), (card.issuer, 8), ("I", 2), ("", 6)),
+    ]
+
+
+def _foreigner_2023(card: SimulatedCard) -> list[tuple[str, int]]:
+    return [
+        *(
+            (card.name, 30),
+            (card.sex_code, 2),
+            (card.issues, 4),
+            (card.birth, 16),
+            (card.latin_name[:35], 70),
+        ),
+        *((card.number, 36), ("", 30), (card.valid_from, 16), (card.valid_until, 16)),
+        *((card.latin_name[35:], 22), (card.nationality, 6), ("Y", 2), ("", 6)),
+    ]
+
+
+_PLACES = {"R": _resident, "J": _permit, "I": _foreigner_2017, "Y": _foreigner_2023}
 
 
 def _padded(text: str, size: int) -> bytes:
@@ -69,10 +117,12 @@ def _padded(text: str, size: int) -> bytes:
     return raw + " ".encode("utf-16-le") * ((size - len(raw)) // 2)
 
 
-def generate(seed: int, count: int) -> list[SimulatedCard]:
-    """Return `count` made-up women; the same seed gives the same ones."""
+def generate(seed: int, count: int, kinds: str = "R") -> list[SimulatedCard]:
+    """Return `count` made-up women with cards of these kinds in turn; the same seed gives the same ones."""
+    if not kinds or set(kinds) - set(KINDS):
+        raise ValueError(f"card kinds are {', '.join(KINDS)}, not {kinds!r}")
     rng = random.Random(seed)  # noqa: S311 -- made-up people, not keys
-    return [_woman(rng, number) for number in range(count)]
+    return [_of_kind(_woman(rng, number), kinds[number % len(kinds)], number) for number in range(count)]
 
 
 def _woman(rng: random.Random, number: int) -> SimulatedCard:
@@ -96,6 +146,28 @@ def _woman(rng: random.Random, number: int) -> SimulatedCard:
     )
 
 
+def _of_kind(woman: SimulatedCard, kind: str, number: int) -> SimulatedCard:
+    """Return the woman with a card of another kind: the same birthday, another number and fewer fields."""
+    said = {name: getattr(woman, name) for name in _REQUIRED} | {"kind": kind}
+    tail = woman.birth + woman.number[14:17]
+    if kind == "J":
+        said |= {"nation_code": "", "number": _numbered("810000" + tail), "issues": "01"}
+        said |= {"pass_number": f"H{number:08d}"}
+    elif kind == "I":
+        said |= {"nation_code": "", "address": "", "number": f"VNM{woman.number[6:17]}{number % 10}"}
+        said |= {"issuer": "4500", "nationality": "VNM", "issues": "01"}
+        said |= {"latin_name": "SYNTHETIC, PERSON NUMBER " + "ABCDEFGHIJ"[number % 10]}
+    elif kind == "Y":
+        said |= {"nation_code": "", "address": "", "issuer": "", "number": _numbered("945704" + tail)}
+        said |= {"nationality": "VNM", "issues": "00"}
+        said |= {"latin_name": "SYNTHETIC, PERSON WITH A LONG NAME NUMBER " + "ABCDEFGHIJ"[number % 10]}
+    return SimulatedCard(**said)
+
+
+def _numbered(digits: str) -> str:
+    return digits + _check(digits)
+
+
 def _check(digits: str) -> str:
     return "10X98765432"[sum(int(d) * w for d, w in zip(digits, _WEIGHTS, strict=True)) % 11]
 
@@ -104,14 +176,19 @@ def load(path: Path) -> list[SimulatedCard]:
     """Return the cards of a YAML or JSON file: a list of mappings with the field names above."""
     content: Any = path.read_text("utf-8")
     entries = json.loads(content) if path.suffix == ".json" else yaml.safe_load(content)
-    names = {known.name for known in fields(SimulatedCard)}
+    known = {field.name for field in fields(SimulatedCard)}
     cards = []
     for position, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or set(entry) != names:
+        if not isinstance(entry, dict) or not set(_REQUIRED) <= set(entry) <= known:
             raise ValueError(
-                f"{path}: card {position} needs exactly these fields: {', '.join(sorted(names))}"
+                f"{path}: card {position} needs {', '.join(_REQUIRED)} "
+                f"and may have {', '.join(sorted(known - set(_REQUIRED)))}"
             )
-        cards.append(SimulatedCard(**{name: str(text) for name, text in entry.items()}))
+        said: dict[str, Any] = {
+            name: int(value) if name == "fingers" else str(value) for name, value in entry.items()
+        }
+        cards.append(SimulatedCard(**said))
+        cards[-1].text_block()
     return cards
 
 

@@ -11,9 +11,12 @@ import errno
 import fcntl
 import os
 import termios
+from pathlib import Path
 
 import serial
+from serial.tools import list_ports
 
+from drivers import access
 from drivers.errors import ReaderMissing, ReaderPermission, ReaderUnplugged
 
 BAUD = 115200
@@ -55,8 +58,9 @@ def _opened(port: str, baud: int) -> serial.Serial:
     # pyserial folds every cause into one exception whose text would have to be parsed: look first.
     if not os.path.exists(port):
         raise ReaderMissing(port=port)
-    if not os.access(port, os.R_OK | os.W_OK):
-        raise ReaderPermission(port=port, reason=os.strerror(errno.EACCES))
+    lacking = access.lacking(Path(port))
+    if lacking is not None:
+        raise ReaderPermission(port=port, reason=lacking)
     try:
         line = serial.Serial(port, baud, timeout=0, write_timeout=2, exclusive=True)
     except serial.SerialException as error:
@@ -73,5 +77,11 @@ def _reason(port: str, error: OSError) -> ReaderMissing | ReaderPermission:
     if error.errno in {errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO}:
         return ReaderMissing(port=port)
     if error.errno in {errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK}:
-        return ReaderPermission(port=port, reason="in use by another program")
+        holders = ", ".join(access.holders(Path(port))) or "another program"
+        return ReaderPermission(port=port, reason=f"in use by {holders}")
     return ReaderPermission(port=port, reason=os.strerror(error.errno or errno.EIO))
+
+
+def ports() -> list[tuple[str, str]]:
+    """Return the machine's serial ports with what they call themselves. Opens none."""
+    return [(port.device, port.description or "") for port in sorted(list_ports.comports())]
