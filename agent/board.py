@@ -6,7 +6,7 @@ Nothing on the board names a person. Reading it never waits for a device, a disk
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,23 +33,43 @@ class Board:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._topics: dict[str, dict[str, Any]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._number = 0
+        self._changes = 0
+        self._counts: Counter[str] = Counter()
 
     def post(self, topic: str, **state: Any) -> None:
         """Replace the state of a topic; the time of the change is kept with it."""
         with self._lock:
             self._topics[topic] = {**state, "since": self._clock.now().isoformat(timespec="milliseconds")}
+            self._changed()
 
     def event(self, code: str, **facts: object) -> None:
         """Append an event; the oldest one leaves when the list is full."""
         with self._lock:
             self._number += 1
+            self._counts[code] += 1
             self._events.append(
                 Event(self._number, self._clock.now(), code, {k: str(v) for k, v in facts.items()})
             )
+            self._changed()
+
+    def _changed(self) -> None:
+        self._changes += 1
+        self._lock.notify_all()
+
+    def wait_beyond(self, change: int, timeout_s: float) -> int:
+        """Wait until there is a change later than `change`, or time is up. Return the latest one's number."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._changes > change, timeout_s)
+            return self._changes
+
+    def counts(self) -> dict[str, int]:
+        """Return how many events of each code there ever were."""
+        with self._lock:
+            return dict(self._counts)
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """Return a copy of every topic's state."""

@@ -15,8 +15,6 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-import yaml
-
 from drivers.errors import CodedError
 
 LANGUAGES = ("zh", "en")
@@ -63,6 +61,8 @@ class _Lenient(string.Formatter):
 @lru_cache(maxsize=1)
 def entries() -> Mapping[str, Entry]:
     """Return every entry by its code."""
+    import yaml  # the dearest part of `--version`, which needs none
+
     text = resources.files("agent").joinpath("catalogue.yaml").read_text("utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return {code: _entry(code, raw) for code, raw in yaml.load(text, Loader=loader).items()}  # noqa: S506

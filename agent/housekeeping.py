@@ -74,13 +74,14 @@ class Housekeeping:
         upkeep.checkpoint()
 
     def _tell_room(self) -> None:
-        room = self._own.outbox.room()
+        room, counts = self._own.outbox.room(), self._own.outbox.counts()
         lost = self._own.outbox.administration.lost_keys
         code = room.code or ("E7301" if lost else "E3122" if self._own.outbox.copied else None)
         self._board.post(
             "outbox",
             state="ok" if code is None else "attention",
             code=code,
+            waiting=counts.ready + counts.sending + counts.held,
             used=room.used,
             limit=room.limit,
             free=room.free,

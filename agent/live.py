@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent import sm
 from agent.catalogue import AgentError
 from agent.config.schema import Config
 
@@ -16,6 +17,8 @@ RELOADABLE = (
     "operators",
     "images",
     "face.threshold",
+    "intake.mapping",
+    "intake.pictures",
     "console.clear_after_s",
     "console.notice",
     "console.mask",
@@ -40,6 +43,11 @@ class Live:
         if fixed:
             raise AgentError("E8105", keys=", ".join(fixed))
         self._config = config
+
+
+def fingerprint(config: Config) -> str:
+    """Return twelve hex digits that say which configuration is in force. No secret stands in one."""
+    return sm.sm3(config.model_dump_json(by_alias=True).encode()).hex()[:12]
 
 
 def changed(old: Config, new: Config) -> list[str]:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from agent import __version__, keys, logs
 from agent.board import Board
-from agent.catalogue import AgentError, entry
+from agent.catalogue import AgentError
 from agent.clock import Clock, SystemClock
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
 from agent.config import Config, load
-from agent.console import Console
+from agent.console import Console, Page
 from agent.console.server import Part
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
@@ -31,10 +31,11 @@ from agent.face.reasons import sentence
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.signing import Identity
 from agent.housekeeping import Housekeeping
-from agent.intake.keeping import Intake
+from agent.intake.keeping import Intake, form_of
 from agent.intake.keeping import Parts as IntakeParts
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
+from agent.ops.status import line as status_line
 from agent.ownership import Ownership, owning
 from agent.station import Parts as StationParts
 from agent.station import Station
@@ -84,6 +85,7 @@ class Agent:
         self._housekeeping = Housekeeping(self.live.config, own, self.board)
         self.intake = Intake(self._intake_parts()) if config.intake.wanted else None
         self._intake_token = _intake_token(config)
+        self._page = Page(self._console_powers(), self.board, clock, self._vision.preview)
         self.console = Console(self._console_powers(), self.board, clock, self._console_parts())
         self._supervisor = Supervisor(self._loops())
 
@@ -117,9 +119,11 @@ class Agent:
     def reload(self, config: Config) -> None:
         """Take over what may change while running. AgentError E8105 names what needs a restart."""
         before = self.live.config()
-        token = _intake_token(config)
+        token, form = _intake_token(config), form_of(config)
         self.live.replace(config)
         self._intake_token = token
+        if self.intake is not None:
+            self.intake.form = form
         if (before.face, before.images) != (config.face, config.images):
             self._vision.reconfigure(config.camera, config.face, config.images, _camera_password(config))
         logs.set_level(config.logging.level)
@@ -140,6 +144,7 @@ class Agent:
             reload=reload,
             vision=self._vision,
             face_changed=self._post_engine,
+            page_code=self._page_code,
         )
 
     # --- wiring -------------------------------------------------------------------------------------
@@ -158,14 +163,14 @@ class Agent:
         """Return what is hung into the server; imported there, because Flask is."""
         intake = self.intake
         if intake is None or not self.live.config().intake.http:
-            return []
+            return [self._page.part]
 
         def handing_in(_ending: threading.Event) -> Blueprint:
             from agent.console.intake import blueprint
 
             return blueprint(intake, lambda: self._intake_token, lambda: self.live.config().lang)
 
-        return [handing_in]
+        return [self._page.part, handing_in]
 
     def _intake_parts(self) -> IntakeParts:
         return IntakeParts(
@@ -178,6 +183,10 @@ class Agent:
             clock_trusted=self.own.clock_trusted,
             record_kept=self.uploader.wake,
         )
+
+    def _page_code(self) -> Mapping[str, object]:
+        """Return the page's address and a one-time code. AgentError E8408 while nobody listens."""
+        return self._page.code(self.console.address)
 
     def _loop_states(self) -> list[LoopState]:
         return self._supervisor.states()
@@ -345,9 +354,9 @@ def _tick(
                 reload()
             except AgentError as error:
                 logs.say_error(log, error)
-        screen = agent.board.snapshot().get("screen", {})
-        code = str(screen.get("code", ""))
-        status = entry(code).title(agent.live.config().lang) if code else ""
+        # From the board alone: the watchdog must not depend on a disk being fast.
+        told = {event.code: event.facts for event in agent.board.events()}
+        status = status_line(agent.board.snapshot(), told, agent.live.config().lang)
         notify(f"STATUS={status}" + ("\nWATCHDOG=1" if agent.healthy() else ""), env)
 
 

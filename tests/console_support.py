@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +83,10 @@ def served(
 
 @contextmanager
 def serving(
-    config: Config, own: Ownership, parts: Sequence[Part] = (), clock: Clock | None = None
+    config: Config,
+    own: Ownership,
+    parts: Sequence[Part] | Callable[[Powers, Board], Sequence[Part]] = (),
+    clock: Clock | None = None,
 ) -> Iterator[Served]:
     """Run a console over a state directory that the caller owns; it may not be listening yet."""
     clock = clock or SystemClock()
@@ -96,7 +99,8 @@ def serving(
         loops=lambda: [*(each.state() for each in own_loop), *others],
         config=lambda: config,
     )
-    console = Console(powers, board, clock, parts)
+    hung_in = parts(powers, board) if callable(parts) else parts
+    console = Console(powers, board, clock, hung_in)
     loop = Loop("console", console.run, SystemClock(), board)
     own_loop.append(loop)
     loop.start()

@@ -4,29 +4,58 @@ from __future__ import annotations
 
 import logging
 import os
+import pkgutil
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 
 import click
 
+import agent.cli
 from agent import __version__
-from agent.cli import config, demo, doctor, face, inspect, records, run, simulate, transfer
 from agent.cli.options import Settings, VerbGroup
 from agent.cli.screen import complain, complain_of_config
-from agent.config import ConfigError
 from drivers.errors import CodedError
 
 UNEXPECTED = 1
 INTERRUPTED = 130
 
+#: The one file that a verb in a hurry needs; for any other, every file of this folder that registers verbs.
+QUICK = {"status": "status", "explain": "explain", "run": "run", "check": "run", "reload": "run"}
+NO_VERBS = {"main", "options", "screen"}
 
-@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+class Verbs(VerbGroup):
+    """The verbs, imported when they are used: `--version` and `status` must not pay for all the others."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a verb."""
+        self._load([QUICK[name]] if name in QUICK else _files())
+        return super().get_command(context, name)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return every verb's name."""
+        self._load(_files())
+        return super().list_commands(context)
+
+    def _load(self, files: Iterable[str]) -> None:
+        for file in files:
+            import_module(f"agent.cli.{file}").register(self)
+
+
+def _files() -> list[str]:
+    found = [module.name for module in pkgutil.iter_modules(agent.cli.__path__)]
+    return [
+        name
+        for name in found
+        if name not in NO_VERBS and hasattr(import_module(f"agent.cli.{name}"), "register")
+    ]
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kiosk-agent", message="%(prog)s %(version)s")
 def cli() -> None:
     """人脸核验终端代理 / agent beside the face-recognition kiosk."""
-
-
-for group in (run, config, inspect, face, doctor, records, transfer, simulate, demo):
-    group.register(cli)
 
 
 def main() -> None:
@@ -46,9 +75,11 @@ def _main(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except ConfigError as error:
-        return complain_of_config(error, settings.language)
     except CodedError as error:
+        from agent.config import ConfigError  # pydantic: not for `--version`
+
+        if isinstance(error, ConfigError):
+            return complain_of_config(error, settings.language)
         return complain(error, settings.language)
     except Exception as error:  # noqa: BLE001 -- the edge of the process: every other error ends here
         return _unexpected(error, settings)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agent.config import Config, load
+if TYPE_CHECKING:
+    from agent.config import Config
 
 DEFAULT_CONFIG = Path("/etc/kiosk-agent/config.yaml")
 
@@ -26,6 +27,8 @@ class Settings:
 
     def config(self) -> Config:
         """Load the configuration; its findings end the command with 78."""
+        from agent.config import load
+
         config = load(self.config_path)
         if self.lang is None:
             self.lang = config.lang

@@ -68,6 +68,11 @@ def surroundings(config: Config, file: str) -> list[Finding]:
             keys.read_secret(secret, key)
         except AgentError as error:
             found.append(Finding(file, Place(), error.code, error.facts))
+    if config.intake.wanted and config.intake.mapping is not None:
+        # Imported here: a configuration without a mapping must not pay for it.
+        from agent.intake.form import examine as examine_mapping
+
+        found += examine_mapping(config.intake.mapping)[1]
     return found
 
 

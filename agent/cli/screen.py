@@ -6,13 +6,16 @@ import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from agent.catalogue import describe, entry
 from agent.clock import SHANGHAI
-from agent.config import ConfigError
 from drivers.errors import CodedError
+
+if TYPE_CHECKING:
+    from agent.config import ConfigError
 
 
 def print_json(value: object) -> None:

@@ -25,7 +25,7 @@ _CODES = {
     "literal_error": "E6024",
     "string_pattern_mismatch": "E6025",
 }
-_CUSTOM = {"blank": "E6026", "one_of_credential_file": "E6027"}
+_CUSTOM = {"blank": "E6026", "date_form": "E6055", "one_of_credential_file": "E6027"}
 
 
 def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
@@ -49,8 +49,8 @@ def examine(path: Path, env: Mapping[str, str] = os.environ) -> tuple[Config | N
     findings = list(tree.findings)
     config = None
     if tree.data is not None:
-        config, invalid = _validated(tree, env)
-        findings += invalid
+        config, wrong = _validated(tree, env)
+        findings += wrong
     if config is not None:
         findings += rules.findings(config, tree)
     findings.sort(key=lambda finding: (finding.place.line, finding.place.column))
@@ -58,24 +58,25 @@ def examine(path: Path, env: Mapping[str, str] = os.environ) -> tuple[Config | N
 
 
 def _validated(tree: Tree, env: Mapping[str, str]) -> tuple[Config | None, list[Finding]]:
-    data: dict[str, Any] = _without_nulls(tree.data)
+    data: dict[str, Any] = without_nulls(tree.data)
     # systemd names the state directory; what it prepared is what the service may write.
     if env.get("STATE_DIRECTORY"):
         data["state_dir"] = env["STATE_DIRECTORY"].split(":")[0]
     try:
         return Config.model_validate(data), []
     except ValidationError as error:
-        return None, list(_invalid(tree, error))
+        return None, list(invalid(tree, error))
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
     """Leave out what says null: an absent key and a null one mean the same, the default."""
     if isinstance(value, dict):
-        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+        return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
     return value
 
 
-def _invalid(tree: Tree, error: ValidationError) -> Iterator[Finding]:
+def invalid(tree: Tree, error: ValidationError) -> Iterator[Finding]:
+    """Yield what a model finds wrong with a tree's data, at its place in the file."""
     for problem in error.errors(include_url=False, include_input=False):
         path = problem["loc"]
         # A value whose trap was told already is missing now; one finding for one mistake.

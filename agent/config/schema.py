@@ -276,6 +276,7 @@ class Intake(Section):
     token: Secret | None = None
     folder: Text | None = None
     mapping: Text | None = None
+    pictures: Text | None = None
 
     @property
     def wanted(self) -> bool:

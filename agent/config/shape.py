@@ -29,11 +29,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """One key: its kind, the members of a mapping, the words that a text may be."""
+    """One key: its kind, the members of a mapping, the words that a text may be.
+
+    `others` is the shape of a mapping's values where its keys are the file's own.
+    """
 
     kind: Kind
     members: Mapping[str, Shape] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    others: Shape | None = None
 
     @property
     def expected(self) -> str:
@@ -64,6 +68,8 @@ def _of(annotation: Any) -> Shape:
         )
     if origin is tuple:
         return Shape(Kind.LIST)
+    if origin is dict:
+        return Shape(Kind.MAPPING, others=_of(arguments[1]))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return of_model(annotation)
     return Shape(_SCALARS.get(annotation, Kind.TEXT))

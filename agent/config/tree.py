@@ -6,6 +6,7 @@ which reads `no` as false, `1:30` as ninety and `0777` as an octal number.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from agent.config import slips as typed
 from agent.config.findings import Finding, Place, meant
 from agent.config.shape import Kind, Shape
 
@@ -26,8 +28,6 @@ _BOOLS = {"true": True, "false": False}
 _YAML_BOOLS = frozenset({"yes", "no", "on", "off", "true", "false", "y", "n"})
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?\s?([kKMG]i?B)?")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
-_WIDE_COLON = re.compile(r"^(\s*[A-Za-z_][A-Za-z0-9_]*\s*)：")
-_WIDE_VALUE = re.compile(r"^\s*(?:- )?\s*[A-Za-z_][A-Za-z0-9_]*\s*:\s*([“”‘’，])")
 
 
 @dataclass
@@ -78,6 +78,10 @@ def _text(tree: Tree, raw: bytes) -> str | None:
     if len(raw) > MAX_BYTES:
         tree.find(Place(), "E6003", limit=str(MAX_BYTES))
         return None
+    # Notepad's "Unicode" is UTF-16 with a mark; "UTF-8" may carry a mark too, which is no harm.
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        tree.find(Place(), "E6008")
+        return None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,14 +97,11 @@ def _text(tree: Tree, raw: bytes) -> str | None:
 def _typed_wide(tree: Tree, text: str) -> bool:
     """Note what an input method or an editor put in place of YAML's own characters."""
     for number, line in enumerate(text.split("\n"), start=1):
-        indent = line[: len(line) - len(line.lstrip(" \t"))]
-        if "\t" in indent:
-            tree.find(Place(number, indent.index("\t") + 1), "E6006")
-        for pattern in (_WIDE_COLON, _WIDE_VALUE):
-            match = pattern.match(line)
-            if match:
-                at = match.end() if pattern is _WIDE_COLON else match.start(1) + 1
-                tree.find(Place(number, at), "E6007", character=line[at - 1])
+        for at, character in typed.slips(line):
+            if character == "\t":
+                tree.find(Place(number, at), "E6006")
+            else:
+                tree.find(Place(number, at), "E6007", character=typed.shown(character))
     return bool(tree.findings)
 
 
@@ -143,13 +144,14 @@ def _mapping(tree: Tree, node: yaml.MappingNode, shape: Shape, path: Path) -> di
             tree.find(_mark(key.start_mark), "E6014", key=name, first=f"{first.line}:{first.column}")
             continue
         tree.places[inner] = _mark(key.start_mark)
-        if name not in shape.members:
+        expected = shape.members.get(name, shape.others)
+        if expected is None:
             dotted = ".".join(str(part) for part in inner)
             tree.find(_mark(key.start_mark), "E6016", key=dotted, meant=meant(name, shape.members))
             found[name] = None
             continue
-        found[name] = _value(tree, value, shape.members[name], inner)
-    return {name: value for name, value in found.items() if name in shape.members}
+        found[name] = _value(tree, value, expected, inner)
+    return {name: value for name, value in found.items() if name in shape.members or shape.others}
 
 
 def _members(tree: Tree, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
@@ -183,6 +185,10 @@ def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:
         return int(text) if shape.kind is Kind.NUMBER else text
     if text in _NULLS:
         return None
+    if shape.kind is not Kind.TEXT or shape.words:
+        wide = next((character for character in text if typed.narrow(character) != character), None)
+        if wide is not None:
+            return tree.refuse(path, "E6007", character=wide)
     if shape.kind is Kind.BOOL:
         return _BOOLS[text] if text in _BOOLS else tree.refuse(path, "E6019")
     if shape.kind is Kind.TEXT and text.lower() in _YAML_BOOLS:

@@ -6,6 +6,7 @@ never pays for them.
 
 from __future__ import annotations
 
+from agent.console.desk import Page
 from agent.console.server import Console
 
-__all__ = ["Console"]
+__all__ = ["Console", "Page"]

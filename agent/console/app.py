@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
+from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import HTTPException
 
 from agent import logs
@@ -63,7 +64,11 @@ def build(powers: Powers, clock: Clock, parts: Sequence[Blueprint] = ()) -> Flas
         answer = _answer(error)
         return jsonify(answer.body(powers.current().lang)), answer.status, answer.headers
 
-    app.register_blueprint(health.blueprint(powers, Figures(powers, clock)))
+    # Shared by whatever hangs itself in: the outbox is asked once, and there is one /metrics.
+    figures, registry = Figures(powers, clock), CollectorRegistry()
+    registry.register(figures)
+    app.extensions.update(figures=figures, metrics=registry)
+    app.register_blueprint(health.blueprint(powers, figures, registry))
     for part in parts:
         app.register_blueprint(part)
     return app

@@ -23,6 +23,10 @@ from agent.outbox.ledger import STATES
 #: How old an answer may be.
 FRESH_S = 1.0
 PREFIX = "kiosk_agent_"
+#: Topics that say what is on the screen, not how a part is.
+NOT_PARTS = frozenset({"screen", "hint"})
+#: Whoever counts these while somebody sits at the desk knows how her comparison ended.
+OF_A_PERSON = frozenset({"I2001", "I2003", "I2004", "W2001", "W2002"})
 
 
 class Figures(Collector):
@@ -62,11 +66,12 @@ class Figures(Collector):
         with self._lock:
             self._read()
             queue, trusted = dict(self._queue), self._trusted
-        yield _gauge("info", "Version of the agent.", {"version": __version__}, 1)
+        yield gauge("info", "Version of the agent.", {"version": __version__}, 1)
         yield from self._outbox(queue)
-        yield _gauge("clock_trusted", "Whether the machine's clock can be believed.", {}, trusted)
+        yield gauge("clock_trusted", "Whether the machine's clock can be believed.", {}, trusted)
         yield from self._loops()
         yield from self._parts()
+        yield from self._events()
 
     def _outbox(self, queue: dict[str, Any]) -> Iterator[Metric]:
         records = GaugeMetricFamily(f"{PREFIX}records", "Records by state.", labels=["state"])
@@ -87,13 +92,13 @@ class Figures(Collector):
             "copied": ("Whether the state directory came from another machine.", "copied"),
         }
         for name, (text, key) in plain.items():
-            yield _gauge(name, text, {}, queue[key])
+            yield gauge(name, text, {}, queue[key])
         oldest, success = queue["oldest_waiting"], queue["last_success"]
         age = 0.0 if oldest is None else max(0.0, (self._clock.now() - oldest).total_seconds())
-        yield _gauge("oldest_waiting_seconds", "Age of the oldest record that waits; 0: none does.", {}, age)
+        yield gauge("oldest_waiting_seconds", "Age of the oldest record that waits; 0: none does.", {}, age)
         if success is not None:
             text = "When the platform last took a record."
-            yield _gauge("last_success_timestamp_seconds", text, {}, success.timestamp())
+            yield gauge("last_success_timestamp_seconds", text, {}, success.timestamp())
 
     def _loops(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(f"{PREFIX}loop_up", "Whether a loop beats in time.", labels=["loop"])
@@ -111,7 +116,7 @@ class Figures(Collector):
         up = GaugeMetricFamily(f"{PREFIX}part_up", "Whether a part of the agent works.", labels=["part"])
         topics = {} if self._powers.board is None else self._powers.board.snapshot()
         for topic, state in sorted(topics.items()):
-            if topic != "screen":
+            if topic not in NOT_PARTS:
                 up.add_metric([topic], state.get("state") == "ok")
         yield up
         handed_in = topics.get("intake")
@@ -122,9 +127,24 @@ class Figures(Collector):
             for outcome in ("kept", "repeated", "refused"):
                 results.add_metric([outcome], handed_in[outcome])
             yield results
+        next_try = topics.get("platform", {}).get("next_try")
+        wait_s = 0.0
+        if next_try is not None:
+            wait_s = max(0.0, (datetime.fromisoformat(next_try) - self._clock.now()).total_seconds())
+        yield gauge("platform_retry_seconds", "Until the platform is asked again; 0: it is used.", {}, wait_s)
+
+    def _events(self) -> Iterator[Metric]:
+        """How often each code was told, but for those that say how one person's comparison ended."""
+        family = CounterMetricFamily(f"{PREFIX}events", "What happened, by catalogue code.", labels=["code"])
+        counts = {} if self._powers.board is None else self._powers.board.counts()
+        for code, count in sorted(counts.items()):
+            if code not in OF_A_PERSON:
+                family.add_metric([code], count)
+        yield family
 
 
-def _gauge(name: str, text: str, labels: dict[str, str], value: float) -> GaugeMetricFamily:
+def gauge(name: str, text: str, labels: dict[str, str], value: float) -> GaugeMetricFamily:
+    """Return one gauge of the agent's."""
     family = GaugeMetricFamily(PREFIX + name, text, labels=list(labels))
     family.add_metric(list(labels.values()), value)
     return family

@@ -14,11 +14,9 @@ from agent.console.figures import Figures
 from agent.control.powers import Powers
 
 
-def blueprint(powers: Powers, figures: Figures) -> Blueprint:
+def blueprint(powers: Powers, figures: Figures, registry: CollectorRegistry) -> Blueprint:
     """Return the three addresses that anybody on this machine may ask."""
     part = Blueprint("health", __name__)
-    registry = CollectorRegistry()
-    registry.register(figures)
     ProcessCollector(registry=registry)
 
     @part.get("/healthz")

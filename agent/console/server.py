@@ -95,6 +95,8 @@ class Console:
             threads=streams + WORKERS,
             ident=None,
             connection_limit=MAX_CONNECTIONS,
+            # Read on while an answer goes out: a stream learns at once that nobody listens any more.
+            channel_request_lookahead=1,
             channel_timeout=IDLE_S,
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=MAX_BODY_BYTES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.board import Board
@@ -25,6 +25,7 @@ class Powers:
     reload: Callable[[], None] | None = None
     vision: Vision | None = None
     face_changed: Callable[[], None] = lambda: None
+    page_code: Callable[[], Mapping[str, object]] | None = None
 
     def current(self) -> Config:
         """Return the configuration in force."""

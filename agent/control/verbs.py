@@ -12,9 +12,10 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
-from agent.control import changing, desk, keyring, looking, taking
+from agent.control import changing, desk, keyring, looking, page, taking
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
+from agent.live import fingerprint
 
 __all__ = ["Powers", "handlers"]
 
@@ -28,6 +29,7 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **taking.verbs(powers),
         **keyring.verbs(powers),
         **desk.verbs(powers),
+        **page.verbs(powers),
     }
     if powers.reload is not None:
         verbs["reload"] = lambda _args, _caller: _reload(powers)
@@ -49,11 +51,14 @@ def _status(powers: Powers) -> dict[str, Any]:
         "version": __version__,
         "daemon": board is not None,
         "topics": {} if board is None else board.snapshot(),
+        "told": {} if board is None else {event.code: dict(event.facts) for event in board.events()},
         "loops": [asdict(state) for state in powers.loops()],
         "queue": looking.stats(powers),
         "clock_trusted": powers.own.clock_trusted(),
         "face": desk.face_state(powers),
         "interrupted": len(powers.own.outbox.interrupted()),
+        "config_hash": fingerprint(powers.current()),
+        "kek": powers.own.outbox.administration.kek_id,
     }
 
 

@@ -6,12 +6,12 @@ lost answer, a kill, a day - meets the record that is there, whatever has become
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,7 +23,10 @@ from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config.schema import Config
 from agent.hmpt.checks import problems
+from agent.intake import fetch, form
 from agent.intake.faults import Rejected
+from agent.intake.form import Form
+from agent.intake.mapping import Fetchers, Mapped, digest, mapped
 from agent.intake.schema import KINDS, LONG_TERM, RESULTS, Submission, faults_of
 from agent.outbox import Outbox
 from agent.records import FaceResult, FaceVerdict, Finger, Hold, PictureKind, Verification
@@ -78,6 +81,8 @@ class Intake:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        #: The mapping in force; a reload puts another one here.
+        self.form = form_of(parts.config())
         # Looking whether a record is there, putting it and its line in the trail are one step.
         self._keeping = threading.Lock()
         self._telling = threading.Lock()
@@ -90,23 +95,28 @@ class Intake:
         """Return when a record would be taken now. AgentError E3101 or E3102 when there is no room."""
         self._parts.outbox.accepting()
 
-    def keep(self, data: Any) -> Kept:
+    def keep(self, data: Any, folder: Path | None = None) -> Kept:
         """Check and keep one submission; when this returns, the record is durable.
+
+        `data` is JSON under the mapping in force. Pictures that it only names are files below `folder`, else
+        below intake.pictures.
 
         Rejected with every fault; AgentError E8503 the same id with other content, E3101 or E3102 no
         room, E3103 the disk failed.
         """
         try:
-            kept = self._keep(data)
+            kept = self._keep(data, folder)
         except AgentError as error:
             self.refused(error)
             raise
         self._count("kept" if kept.new else "repeated")
         return kept
 
-    def _keep(self, data: Any) -> Kept:
+    def _keep(self, data: Any, folder: Path | None) -> Kept:
         parts = self._parts
-        candidate = interpreted(data, parts.config(), parts.clock.now() if parts.clock_trusted() else None)
+        config, sources = parts.config(), fetchers(parts.config(), folder, parts.clock)
+        now, trusted = parts.clock.now(), parts.clock_trusted()
+        candidate = interpreted(data, config, self.form, sources, now, trusted=trusted)
         record = parts.pseudonyms.full(f"{SOURCE}:{candidate.caller_id}")[:32]
         with self._keeping:
             there = parts.outbox.content(record)
@@ -167,32 +177,61 @@ class Intake:
             self._parts.board.post("intake", state="ok", **self._counts)
 
 
-def interpreted(data: Any, config: Config, now: datetime | None) -> Candidate:
+def form_of(config: Config) -> Form | None:
+    """Return the mapping in force, None for our own JSON. ConfigError when it cannot be used."""
+    mapping = config.intake.mapping
+    return None if mapping is None else form.read(mapping)
+
+
+def fetchers(config: Config, folder: Path | None, clock: Clock) -> Fetchers:
+    """Return how pictures are fetched that a result only names: below `folder`, else intake.pictures."""
+    pictures = config.intake.pictures
+    root = folder or (Path(pictures) if pictures else None)
+    return Fetchers(partial(fetch.file, root), partial(fetch.url, clock))
+
+
+def interpreted(
+    data: Any, config: Config, mapping: Form | None, fetch: Fetchers, now: datetime, *, trusted: bool
+) -> Candidate:
     """Return what would be kept of a submission. Rejected with every fault.
 
-    `now` is None while the machine's clock is not trusted: then no time is called wrong by it.
+    While the machine's clock is not trusted no time is called wrong by it, and a time of arrival is held.
     """
-    context = {
-        "now": now,
-        "device_no": config.device.device_no,
-        "picture_bytes": config.images.max_base64_chars // 4 * 3,
-    }
-    try:
-        submission = Submission.model_validate(data, context=context)
-    except ValidationError as error:
-        raise Rejected(list(faults_of(error))) from None
-    verification = _verification(submission, config)
+    handed = Mapped(data, content=digest(data)) if mapping is None else mapped(mapping, data, fetch, now)
+    submission = _validated(handed, config, now if trusted else None)
+    verification = _verification(submission, config, clock_trusted=trusted or not handed.arrival)
     pictures = _pictures(submission)
     return Candidate(
         verification=verification,
         pictures=pictures,
         holds=_holds(verification, pictures, config),
         caller_id=submission.id,
-        content=digest(data),
+        content=handed.content,
     )
 
 
-def _verification(submission: Submission, config: Config) -> Verification:
+def _validated(handed: Mapped, config: Config, now: datetime | None) -> Submission:
+    context = {
+        "now": now,
+        "device_no": config.device.device_no,
+        "picture_bytes": config.images.max_base64_chars // 4 * 3,
+    }
+    faults = list(handed.faults)
+    try:
+        submission = Submission.model_validate(handed.values, context=context)
+    except ValidationError as error:
+        # What a mapping could not make is missing as well: one fault for one mistake.
+        told = {fault.pointer for fault in faults}
+        for fault in faults_of(error):
+            place = handed.places.get(fault.pointer, fault.pointer)
+            faults += [] if place in told else [replace(fault, pointer=place)]
+        raise Rejected(faults) from None
+    if faults:
+        raise Rejected(faults)
+    return submission
+
+
+def _verification(submission: Submission, config: Config, *, clock_trusted: bool) -> Verification:
     card, finger = submission.card, submission.finger
     return Verification(
         id="",
@@ -202,6 +241,7 @@ def _verification(submission: Submission, config: Config) -> Verification:
         device_no=config.device.device_no,
         machine_code=config.device.machine_code,
         source=f"{SOURCE}:{submission.id}",
+        clock_trusted=clock_trusted,
         name=card.name,
         number=card.number.upper(),
         sex_code=card.sex or "",
@@ -247,18 +287,3 @@ def _holds(
     if told:
         holds[Hold.FIELD] = "; ".join(told)
     return holds
-
-
-def digest(data: Any) -> str:
-    """Return what tells the same submission again from another one under the same id.
-
-    Over what was handed in, not what is made of it: a changed configuration makes no other verification.
-    """
-    text = json.dumps(data, sort_keys=True, default=_plain)
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bytes):
-        return hashlib.blake2b(value, digest_size=32).hexdigest()
-    return str(value)

@@ -24,6 +24,10 @@ class Unusable(ValueError):
         super().__init__(reason)
 
 
+class Forbidden(Unusable):
+    """The picture may not be fetched from there, or is not there."""
+
+
 def from_base64(text: str) -> bytes:
     """Return what a text holds: standard or URL-safe alphabet, line breaks, data URI, padding or none."""
     start = _DATA_URI.match(text)
@@ -36,10 +40,9 @@ def from_base64(text: str) -> bytes:
 
 
 def accepted(raw: bytes, bound: int) -> bytes:
-    """Return the picture as it is kept: left alone where it can be sent as it is, else encoded anew."""
+    """Return the picture as it is kept: its pixels left alone where they can be sent, else encoded anew."""
     try:
-        image = images.decode(raw)
-        return raw if images.is_jpeg(raw) and len(raw) <= bound else images.encode(image, bound, bound)
+        return images.accepted(raw, bound)
     except PhotoError as error:
         raise Unusable(error.facts["reason"]) from None
     except AgentError:

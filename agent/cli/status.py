@@ -1,0 +1,123 @@
+"""`status`: how things are, problems first. Works with the daemon down, and with a damaged outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.catalogue import AgentError, entries, entry
+from agent.cli.options import Settings, Verb, json_option, pass_settings
+from agent.cli.screen import print_json, shown
+from agent.clock import SystemClock
+from agent.config import Config, ConfigError
+from agent.control import NotRunning, call
+from agent.ops import status as ops
+from agent.ops.pages import WHO
+
+TOPICS = {
+    "screen": ("桌面", "desk"),
+    "reader": ("读卡器", "reader"),
+    "camera": ("摄像头", "camera"),
+    "platform": ("平台", "platform"),
+    "outbox": ("队列", "queue"),
+    "console": ("页面", "page"),
+}
+#: States of a record, as a line of the screen.
+QUEUE = {
+    "ready": ("待传", "ready"),
+    "sending": ("传输中", "sending"),
+    "held": ("待补全", "held"),
+    "parked": ("被拒", "parked"),
+    "quarantined": ("无法读取", "unreadable"),
+    "discarded": ("已放弃", "given up"),
+    "delivered": ("已送达", "delivered"),
+    "accepted": ("合计", "accepted"),
+    "difference": ("差额", "off by"),
+}
+
+
+def register(group: click.Group) -> None:
+    """Add the verb of this file."""
+    group.add_command(status)
+
+
+@click.command(cls=Verb)
+@click.option("--nagios", is_flag=True, help="Nagios 插件格式，退出码 0/1/2/3 / as a Nagios plugin")
+@json_option
+@pass_settings
+def status(settings: Settings, nagios: bool, as_json: bool) -> None:
+    """现在怎么样 / how things are, problems first."""
+    now = SystemClock().now()
+    try:
+        report = _report(settings.config())
+    except ConfigError as error:
+        if not nagios:
+            raise
+        report = {"daemon": False, "error": {"code": error.code, "facts": dict(error.facts)}}
+    found = ops.problems(report, now)
+    if nagios:
+        text, exit_status = ops.nagios(report, found, now, settings.language)
+        click.echo(text)
+        raise click.exceptions.Exit(exit_status)
+    if as_json:
+        print_json({**report, "problems": [problem.as_json(settings.language) for problem in found]})
+    else:
+        _show(settings, report, found, now)
+
+
+def _report(config: Config) -> dict[str, Any]:
+    """Ask the daemon; without one read what can be read, and say what stands in the way."""
+    try:
+        answer: dict[str, Any] = call(Path(config.state_dir), "status")
+        return answer
+    except NotRunning:
+        # Imported here: with a daemon nothing of outbox and libraries is needed.
+        from agent.control.ask import ask
+    except AgentError as error:
+        return {"daemon": True, "error": {"code": error.code, "facts": dict(error.facts)}}
+    try:
+        answer = ask(config, "status")
+    except AgentError as error:
+        return {"daemon": False, "error": {"code": error.code, "facts": dict(error.facts)}}
+    return answer
+
+
+def _show(settings: Settings, report: Mapping[str, Any], found: list[ops.Problem], now: datetime) -> None:
+    lang, zh = settings.language, settings.language == "zh"
+    for problem in found:
+        said = entry(problem.code)
+        mark = "✗" if problem.severity == "error" else "!"
+        click.echo(f"{mark} {problem.title(lang)} ({WHO[said.who][0 if zh else 1]})")
+        for step in said.steps(lang, problem.facts)[:1]:
+            click.echo(f"    {step}")
+    if not found:
+        settings.say("一切正常", "all is well")
+    for name, state in report.get("topics", {}).items():
+        label = TOPICS.get(name, (name, name))[0 if zh else 1]
+        click.echo(f"  {label}: {_state(state, report, lang)}".rstrip(" :"))
+    queue = report.get("queue")
+    if queue is None:
+        return
+    counts = "  ".join(f"{names[0 if zh else 1]} {queue[key]}" for key, names in QUEUE.items())
+    click.echo(counts)
+    success, hours = shown(queue["last_success"]), ops.oldest_h(queue, now)
+    used, limit = (f"{queue[key] / 2**20:.0f} MiB" for key in ("bytes", "limit"))
+    settings.say(
+        f"最近一次送达 {success}；最早的待传记录已等待 {hours:.1f} 小时；队列 {used} / {limit}",
+        f"last delivery {success}; oldest waiting {hours:.1f} h; queue {used} of {limit}",
+    )
+    facts = {key: report[key] for key in ("version", "config_hash", "kek") if report.get(key)}
+    click.echo("  ".join(f"{key}={value}" for key, value in facts.items()))
+
+
+def _state(state: Mapping[str, Any], report: Mapping[str, Any], lang: str) -> str:
+    code = str(state.get("code") or "")
+    text = entry(code).title(lang, report.get("told", {}).get(code)) if code in entries() else ""
+    if state.get("next_try"):
+        again = shown(state["next_try"])
+        text += f"，下次尝试 {again}" if lang == "zh" else f", next try {again}"
+    return f"{state.get('state', '')} {text}".strip()

@@ -1,0 +1,93 @@
+"""The tab for IT: what each part does, what is wrong and whose job that is. Nobody is named or numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from agent import __version__
+from agent.board import Board, Event
+from agent.clock import Clock
+from agent.console import view
+from agent.console.figures import NOT_PARTS, OF_A_PERSON, Figures
+from agent.control.powers import Powers
+from agent.supervisor import LoopState
+
+#: Shown of what happened lately.
+EVENTS = 40
+#: What the platform said, by code: delivered, refused, unreachable.
+OF_THE_PLATFORM = ("E4", "E5", "I5")
+ANSWERS = 8
+
+
+def overview(powers: Powers, board: Board, figures: Figures, clock: Clock, lang: str) -> dict[str, Any]:
+    """Return everything that the tab shows."""
+    topics, events, loops = board.snapshot(), board.events(), powers.loops()
+    queue, config = figures.queue(), powers.current()
+    return {
+        "version": __version__,
+        "now": clock.now().isoformat(timespec="seconds"),
+        "clock_trusted": figures.clock_trusted(),
+        "problems": _problems(topics, events, loops, queue, lang),
+        "topics": {name: _topic(state) for name, state in topics.items() if name not in NOT_PARTS},
+        "queue": queue,
+        "loops": [
+            {"name": loop.name, "up": loop.alive and not loop.late_s, "restarts": loop.restarts}
+            for loop in loops
+        ],
+        "device": {"dept": config.device.dept_name, "device_no": config.device.device_no},
+        "platform_url": config.platform.base_url,
+        "answers": _told(_of(events, OF_THE_PLATFORM)[-ANSWERS:], lang),
+        "events": _told([e for e in events if e.code not in OF_A_PERSON][-EVENTS:], lang),
+    }
+
+
+def _topic(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a part's state; "ok" where it says nothing else."""
+    return {key: value for key, value in state.items() if value not in (None, "")}
+
+
+def _problems(
+    topics: view.Topics,
+    events: list[Event],
+    loops: Iterable[LoopState],
+    queue: Mapping[str, Any],
+    lang: str,
+) -> list[dict[str, Any]]:
+    """Return what is wrong now, errors first, each once."""
+    facts = view.told(events)
+    codes = [str(state["code"]) for state in topics.values() if state.get("code")]
+    found = [view.sentence(code, facts.get(code, {}), lang) for code in dict.fromkeys(codes)]
+    silent = [loop.name for loop in loops if loop.late_s or not loop.alive]
+    if silent:
+        found.append(view.sentence(view.NOT_ANSWERING, {"loops": ", ".join(silent)}, lang))
+    counted = {
+        "E3108": ("difference", queue["difference"]),
+        "E3127": ("records", queue["quarantined"]),
+        "W3128": ("records", queue["parked"]),
+    }
+    for code, (name, count) in counted.items():
+        if count:
+            found.append(view.sentence(code, {name: str(count)}, lang))
+    return sorted((one for one in found if one["severity"] != "info"), key=lambda one: str(one["severity"]))
+
+
+def _of(events: Iterable[Event], heads: tuple[str, ...]) -> list[Event]:
+    return [event for event in events if event.code.startswith(heads)]
+
+
+def _told(events: Iterable[Event], lang: str) -> list[dict[str, Any]]:
+    """Return events newest first, as their sentences: facts that no sentence shows are left out."""
+    return [
+        {
+            "at": _seconds(event.at),
+            "code": event.code,
+            "title": view.sentence(event.code, event.facts, lang)["title"],
+        }
+        for event in reversed(list(events))
+    ]
+
+
+def _seconds(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")

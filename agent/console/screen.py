@@ -1,0 +1,108 @@
+"""The whole view of the page, built from the board, the outbox and the desk for whoever has a session."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from agent.board import Board, Event
+from agent.catalogue import AgentError
+from agent.clock import Clock
+from agent.console import held, view
+from agent.console.figures import Figures
+from agent.console.persons import Persons
+from agent.control.powers import Powers
+from agent.outbox import HeldRecord
+
+#: How old the list of held records may be: the outbox has one thread, and the desk needs it.
+FRESH_S = 1.0
+
+
+class Screen:
+    """Builds views. Safe from any thread."""
+
+    def __init__(self, powers: Powers, board: Board, clock: Clock, persons: Persons) -> None:
+        self._powers = powers
+        self._board = board
+        self._clock = clock
+        self.persons = persons
+        self._lock = threading.Lock()
+        self._held: list[HeldRecord] = []
+        self._read_at: float | None = None
+
+    def forget(self) -> None:
+        """Look anew: somebody has just changed what the lists show."""
+        with self._lock:
+            self._read_at = None
+
+    def view(self, lang: str, figures: Figures) -> dict[str, Any]:
+        """Return everything that the desk's tab shows, in a language."""
+        topics, events = self._board.snapshot(), self._board.events()
+        kept = view.kept(events)
+        shown = kept is not None and self._fresh(kept)
+        stage = view.stage(topics, events, self._powers.loops(), lang, shown=shown)
+        waiting = self._held_records()
+        return {
+            "lang": lang,
+            "stage": stage,
+            "last": self._last(kept) if kept is not None and shown else None,
+            "notices": view.notices(topics, events, lang),
+            "queue": _queue(topics, figures),
+            "held": self._held_rows(waiting),
+            "held_count": len(waiting),
+        }
+
+    def _fresh(self, kept: Event) -> bool:
+        """Return whether a result may still be shown. A clock that was set back shows it no longer."""
+        age = self._clock.now() - kept.at
+        limit = timedelta(seconds=self._powers.current().console.clear_after_s)
+        return timedelta() <= age <= limit
+
+    def _last(self, kept: Event) -> dict[str, Any]:
+        record = kept.facts["record"]
+        clear_after_s = self._powers.current().console.clear_after_s
+        return {
+            "record": record,
+            **self.persons.masked(record),
+            "at": kept.at.isoformat(timespec="milliseconds"),
+            "clear_after_s": clear_after_s,
+        }
+
+    def _held_records(self) -> list[HeldRecord]:
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._read_at is None or now - self._read_at >= FRESH_S:
+                self._held, self._read_at = self._powers.own.outbox.held(), now
+            return self._held
+
+    def _held_rows(self, waiting: Sequence[HeldRecord]) -> list[dict[str, Any]]:
+        """Return the held records, those first that somebody at the desk can complete."""
+        ordered = sorted(waiting, key=lambda one: not held.fields(one))
+        return [
+            {
+                "record": one.id,
+                **self.persons.masked(one.id),
+                "at": self._at(one.id),
+                "holds": [hold.value for hold in one.holds],
+                "fields": held.fields(one),
+            }
+            for one in ordered[: held.MAX_ROWS]
+        ]
+
+    def _at(self, record: str) -> str:
+        try:
+            return self._powers.own.outbox.verification(record).verified_at.isoformat()
+        except AgentError:
+            return ""
+
+
+def _queue(topics: view.Topics, figures: Figures) -> dict[str, Any]:
+    queue, platform = figures.queue(), topics.get("platform", {})
+    return {
+        "waiting": queue["ready"] + queue["sending"],
+        "parked": queue["parked"],
+        "platform": platform.get("state", "ok"),
+        "next_try": platform.get("next_try"),
+    }

@@ -1,0 +1,233 @@
+"""The registrar's page in Chromium, before the daemon, a reader on a pty, a camera file and the platform."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from e2e_support import wait_for
+from page_support import KIOSK, SIDE_SCREEN, DeskSite, browser, needs_chromium, violations
+from playwright.sync_api import Browser, Page, expect
+
+pytestmark = needs_chromium
+
+#: What a person's card must not leave anywhere but in one revealed record.
+WAIT_MS = 30_000
+expect.set_options(timeout=WAIT_MS)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskSite]:
+    with DeskSite(tmp_path_factory.mktemp("desk") / "site") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def page(desk: DeskSite, chromium: Browser) -> Iterator[Page]:
+    """Return an opened page; whatever its scripts complain of fails the test."""
+    context = chromium.new_context(viewport=KIOSK)
+    context.set_default_timeout(WAIT_MS)
+    complaints: list[str] = []
+    context.on(
+        "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+    )
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    opened = desk.open(context)
+    yield opened
+    context.close()
+    # A daemon that is stopped is a refused connection, and Chromium says so itself.
+    assert [text for text in complaints if "net::ERR_" not in text] == []
+
+
+def state(page: Page, wanted: str) -> None:
+    """Wait until the large part shows a state."""
+    expect(page.locator("#stage")).to_have_attribute("data-state", wanted)
+
+
+def lay(desk: DeskSite, page: Page, card: Any) -> None:
+    """Lay a card down and wait until it has been dealt with; then take it away."""
+    before = len(desk.site.kept())
+    desk.reader.place(card)
+    wait_for("the record is kept", lambda: len(desk.site.kept()) > before)
+    state(page, "kept")
+    desk.reader.lift()
+
+
+def test_ready_working_and_kept_with_steps_and_the_last_person_masked(desk: DeskSite, page: Page) -> None:
+    state(page, "ready")
+    expect(page.locator("#headline")).to_have_text("可以刷卡")
+    expect(page.locator("#notice")).to_contain_text("用途")
+    expect(page.locator("#notice")).to_contain_text("24 小时")
+    desk.reader.place(desk.passing)
+    state(page, "busy")
+    expect(page.locator("#headline")).to_have_text("正在处理")
+    expect(page.locator("#preview")).to_be_visible()
+    expect(page.locator("#picture")).to_have_attribute("src", re.compile("^blob:"))
+    state(page, "kept")
+    desk.reader.lift()
+    expect(page.locator("#headline")).to_have_text("请继续登记")
+    expect(page.locator("#preview")).to_be_hidden()
+    expect(page.locator("#steps li[data-state=done]")).to_have_count(4)
+    person = page.locator("#person")
+    expect(person).to_contain_text(desk.passing.name[0] + "*")
+    expect(person).to_contain_text(desk.passing.number[-2:])
+    assert desk.passing.name not in page.content()
+    assert desk.passing.number not in page.content()
+    # Who is told by ear what became of it learns no more than that it is kept.
+    assert page.evaluate("document.body.dataset.chimes") == "1"
+
+
+def test_the_large_part_says_the_same_after_every_result(desk: DeskSite, page: Page) -> None:
+    lay(desk, page, desk.cards[2])
+    passed = [page.locator(part).text_content() for part in ("#headline", "#said", "#announce")]
+    mark = page.locator("#mark").get_attribute("href")
+    chimes = page.evaluate("document.body.dataset.chimes")
+    lay(desk, page, desk.failing)
+    expect(page.locator("#person")).to_contain_text(desk.failing.number[-2:])
+    assert [page.locator(part).text_content() for part in ("#headline", "#said", "#announce")] == passed
+    assert page.locator("#mark").get_attribute("href") == mark == "#i-kept"
+    assert page.evaluate("document.body.dataset.chimes") == str(int(chimes) + 1)
+    for word in ("未通过", "失败", "不符", "failed"):
+        assert word not in page.locator("#stage").inner_text()
+
+
+def test_a_record_held_for_its_nation_is_completed_at_the_desk(desk: DeskSite, page: Page) -> None:
+    lay(desk, page, desk.without_nation)
+    row = page.locator("#held li", has_text="缺民族")
+    expect(row).to_have_count(1)
+    row.get_by_role("button", name="补全").click()
+    expect(page.locator("#complete")).to_contain_text(desk.without_nation.name[0] + "*")
+    page.get_by_label("民族").select_option("08")
+    page.get_by_role("button", name="保存").click()
+    expect(page.locator("#complete")).to_be_hidden()
+    expect(page.locator("#held li", has_text="缺民族")).to_have_count(0)
+    wait_for("it is delivered", lambda: desk.site.stats()["held"] == 0)
+    expect(page.locator("#platform")).to_contain_text("平台连接正常")
+    wait_for("all is delivered", lambda: desk.site.stats()["ready"] == 0)
+
+
+def test_the_reader_unplugged_and_back(desk: DeskSite, page: Page) -> None:
+    state(page, "kept")
+    desk.reader.unplug()
+    state(page, "attention")
+    expect(page.locator("#headline")).to_have_text("请联系信息科")
+    expect(page.locator("#code")).to_have_text("代码 E1103")
+    expect(page.locator("#do")).to_contain_text("重新插好数据线")
+    state(page, "ready")
+
+
+def test_the_platform_down_stops_nobody(desk: DeskSite, page: Page) -> None:
+    desk.platform.kill()
+    lay(desk, page, desk.cards[4])
+    expect(page.locator("#platform")).to_contain_text("记录已保存，恢复后自动上传")
+    expect(page.locator("#platform")).to_contain_text("待上传")
+    page.get_by_role("tab", name="信息科").click()
+    problem = page.locator(".problem", has_text="E4101")
+    expect(problem).to_contain_text("连不上平台")
+    expect(problem).to_contain_text("检查网线与政务外网")
+    expect(page.locator("#it")).to_contain_text("下次尝试")
+    for card in desk.cards:
+        for field in card.personal_fields():
+            assert field not in page.content()
+
+
+def test_the_language_changes_and_stays(desk: DeskSite, page: Page) -> None:
+    page.get_by_role("link", name="English").click()
+    page.wait_for_selector("body[data-live=yes]")
+    assert page.locator("html").get_attribute("lang") == "en"
+    expect(page.locator("#notice")).to_contain_text("Purpose")
+    page.goto(desk.url)
+    page.wait_for_selector("body[data-live=yes]")
+    expect(page.locator("#tab-it")).to_have_text("For IT")
+    assert not re.search(r"[\u4e00-\u9fff]", page.locator(".bar .tabs, #stage, #line").first.inner_text())
+    page.get_by_role("link", name="中文").click()
+    expect(page.locator("#tab-it")).to_have_text("信息科")
+
+
+@pytest.mark.parametrize("light", ["light", "dark"])
+@pytest.mark.parametrize("tab", ["desk", "it"])
+def test_nothing_serious_stands_in_the_way_of_anybody(
+    page: Page, light: Literal["light", "dark"], tab: str
+) -> None:
+    page.emulate_media(color_scheme=light, reduced_motion="reduce")
+    page.locator(f"#tab-{tab}").click()
+    page.wait_for_selector(f"#{tab} .panel")
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("size", [KIOSK, SIDE_SCREEN], ids=["1024x768", "1080p"])
+def test_everything_fits_on_the_screen(page: Page, size: Any) -> None:
+    page.set_viewport_size(size)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    for part in ("#stage", "#notice", "#line", "#headline"):
+        assert page.locator(part).evaluate("e => e.scrollWidth <= e.clientWidth + 1"), part
+
+
+def test_a_page_without_a_session_shows_the_way_and_nobody(desk: DeskSite, chromium: Browser) -> None:
+    context = chromium.new_context(viewport=KIOSK)
+    stranger = context.new_page()
+    stranger.goto(desk.url)
+    expect(stranger.locator("#stage")).to_have_attribute("data-state", "closed")
+    expect(stranger.locator("#headline")).to_have_text("请从桌面打开")
+    for card in desk.cards:
+        assert card.name[0] + "*" not in stranger.content()
+    stranger.goto(f"{desk.url}/open#made-up")
+    expect(stranger.locator("#said")).to_contain_text("E8407")
+    context.close()
+
+
+def test_the_desktop_entry_opens_the_page_and_no_command_line_holds_the_code(
+    desk: DeskSite, chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    fake = tmp_path / "browser"
+    fake.write_text(
+        f'#!{sys.executable}\nimport sys\nopen({str(told)!r}, "w").write("\\n".join(sys.argv[1:]))\n'
+    )
+    fake.chmod(0o755)
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    answer = desk.site.cli("page", "--browser", f"{fake} --full")
+    assert answer.returncode == 0, answer.stderr
+    switch, address = told.read_text().splitlines()
+    assert switch == "--full"
+    file = Path(address.removeprefix("file://"))
+    assert file.parent == runtime
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    code = re.search(r"#([\w-]+)", file.read_text())
+    assert code is not None
+    assert code.group(1) not in address
+    context = chromium.new_context()
+    opened = context.new_page()
+    opened.goto(address)
+    opened.wait_for_selector("body[data-live=yes]")
+    assert opened.url == f"{desk.url}/"
+    context.close()
+
+
+def test_no_browser_and_no_page_are_told(desk: DeskSite) -> None:
+    missing = desk.site.cli("page", "--browser", "/no/such/browser")
+    assert (missing.returncode, "E8412" in missing.stderr) == (69, True)
+
+
+def test_a_daemon_that_is_gone_is_told_and_its_return_needs_nobody(desk: DeskSite, page: Page) -> None:
+    """Last: the daemon is started again."""
+    desk.stop()
+    expect(page.locator("#code")).to_have_text("代码 E8411")
+    expect(page.locator("#headline")).to_have_text("请联系信息科")
+    expect(page.locator("#held li")).to_have_count(0)
+    desk.start()
+    state(page, "ready")

@@ -1,0 +1,135 @@
+"""`status` with the daemon up, killed, and with nothing readable; as a Nagios plugin; as systemd's line."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from admin_support import answered, history
+from e2e_support import Site, wait_for
+
+from agent.catalogue import entries
+from agent.ops import status
+
+NOW = datetime(2026, 11, 24, 8, tzinfo=timezone.utc)
+#: The line of a plugin, as Nagios' guidelines for developers have it.
+PLUGIN = re.compile(
+    r"KIOSK-AGENT (OK|WARNING|CRITICAL|UNKNOWN) - [^|\n]+"
+    r"( \| (\w+=-?\d+(s|B|c|%)?(;\d*){0,4})( \w+=-?\d+(s|B|c|%)?(;\d*){0,4})*)?\n"
+)
+#: A made-up site's face engine was never accepted by the hospital.
+USUAL = {"W2425"}
+
+
+@pytest.fixture
+def site(tmp_path: Any) -> Site:
+    return Site(tmp_path / "site")
+
+
+def told(site: Site) -> list[str]:
+    return [
+        problem["code"] for problem in answered(site, "status")["problems"] if problem["code"] not in USUAL
+    ]
+
+
+def test_status_is_right_while_the_daemon_runs_and_after_it_was_killed(site: Site) -> None:
+    with site.platform(), site.reader(1), site.daemon() as daemon:
+        wait_for("a record is delivered", lambda: bool(site.accepted()))
+        wait_for("it is counted", lambda: site.stats()["delivered"] == 1)
+        assert told(site) == []
+        screen = site.cli("status").stdout
+        assert "读卡器: ok" in screen
+        assert "已送达 1" in screen
+        assert len(screen.splitlines()) <= 24, "one screen"
+        wait_for("the desk is asked to lift the card", lambda: "桌面: " in site.cli("status").stdout)
+        daemon.kill()
+    assert told(site) == ["W8602"]
+    shown = site.cli("status", "--lang", "en")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("! the daemon is not running")
+    assert "delivered 1" in shown.stdout
+    state = answered(site, "status")
+    assert state["queue"]["accepted"] == 1
+    assert re.fullmatch(r"[0-9a-f]{12}", state["config_hash"])
+
+
+def test_status_says_what_stands_in_the_way_of_saying_more(site: Site) -> None:
+    history(site)
+    (site.folder / "state/keys/audit.key").chmod(0o644)
+    assert told(site) == ["E7202", "W8602"]
+    plugin = site.cli("status", "--nagios")
+    assert (plugin.returncode, plugin.stdout[:21]) == (3, "KIOSK-AGENT UNKNOWN -")
+    site.config.write_text("platform: [\n")
+    plugin = site.cli("status", "--nagios")
+    assert (plugin.returncode, "E6000" in plugin.stdout) == (3, True)
+    assert site.cli("status").returncode == 78
+
+
+def test_problems_come_first_errors_before_warnings(site: Site) -> None:
+    history(site)
+    lines = site.cli("status").stdout.splitlines()
+    assert [line[0] for line in lines[:4:2]] == ["!", "!"]
+    assert any("W3128" in line for line in lines)
+    assert site.cli("status", "--nagios").returncode == 2
+
+
+def queue(**values: Any) -> dict[str, Any]:
+    base = dict.fromkeys(("ready", "sending", "held", "parked", "quarantined", "delivered", "difference"), 0)
+    return {**base, "copied": False, "oldest_waiting": None, "bytes": 5, "limit": 100, "free": 7, **values}
+
+
+def report(**values: Any) -> dict[str, Any]:
+    return {
+        "daemon": True,
+        "topics": {},
+        "told": {},
+        "loops": [],
+        "clock_trusted": True,
+        "queue": queue(),
+        **values,
+    }
+
+
+OLD = (NOW - timedelta(hours=30)).isoformat()
+CASES: list[tuple[dict[str, Any], list[str], int]] = [
+    (report(), [], 0),
+    (report(queue=queue(parked=2)), ["W3128"], 1),
+    (report(queue=queue(ready=1, oldest_waiting=OLD)), ["W3150"], 1),
+    (report(queue=queue(ready=1, oldest_waiting=(NOW - timedelta(hours=80)).isoformat())), ["W3150"], 2),
+    (report(queue=queue(difference=1, quarantined=1, copied=True)), ["E3108", "E3122", "E3127"], 2),
+    (report(clock_trusted=False), ["E7503"], 2),
+    (report(daemon=False), ["W8602"], 2),
+    (report(topics={"platform": {"code": "W3116"}, "reader": {"code": "E1101"}}), ["E1101", "W3116"], 2),
+    (report(topics={"screen": {"code": "I1001"}, "new": {"code": "E1999"}, "x": {"code": ""}}), [], 0),
+    (report(loops=[{"name": "a", "late_s": 1.0, "alive": True}]), ["E8605"], 2),
+    (report(queue=None, error={"code": "E8208", "facts": {"seconds": "30"}}), ["E8208"], 3),
+]
+
+
+@pytest.mark.parametrize(("given", "codes", "exit_status"), CASES)
+def test_each_problem_is_found_and_weighed(given: dict[str, Any], codes: list[str], exit_status: int) -> None:
+    found = status.problems(given, NOW)
+    assert [problem.code for problem in found] == codes
+    for lang in ("zh", "en"):
+        line, state = status.nagios(given, found, NOW, lang)
+        assert state == exit_status
+        assert PLUGIN.fullmatch(line + "\n")
+        assert all(problem.code in line for problem in found)
+    assert json.dumps([problem.as_json("zh") for problem in found])
+
+
+def test_the_line_for_systemd_names_problems_first_and_stays_a_line() -> None:
+    topics: dict[str, dict[str, Any]] = {
+        "screen": {"code": "I1001"},
+        "reader": {"code": "E1101"},
+        "outbox": {"waiting": 3},
+    }
+    line = status.line(topics, {"E1101": {"port": "/dev/x"}}, "zh")
+    assert line == "未找到读卡器（/dev/x） [E1101]；可以刷卡；待传 3"
+    assert status.line({"screen": {"code": "I1001"}}, {}, "en") == "ready for the next card"
+    everything = {code: {"code": code} for code in entries()}
+    assert len(status.line(everything, {}, "zh")) == status.LINE_CHARS
+    assert "\n" not in status.line(everything, {}, "en")
