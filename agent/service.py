@@ -31,7 +31,9 @@ from agent.face.reasons import sentence
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.signing import Identity
 from agent.housekeeping import Housekeeping
-from agent.intake.keeping import Intake, form_of
+from agent.intake.candidate import form_of
+from agent.intake.folder import Folder
+from agent.intake.keeping import Intake
 from agent.intake.keeping import Parts as IntakeParts
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
@@ -204,6 +206,9 @@ class Agent:
             del work["station"]
         if config.console.listen == "none":
             del work["console"]
+        if self.intake is not None and config.intake.folder is not None:
+            folder = Folder(self._intake_parts(), self.intake, Path(config.intake.folder))
+            work["folder"] = folder.run
         return [Loop(name, run, self._clock, self.board) for name, run in work.items()]
 
     def _station_parts(self) -> StationParts:

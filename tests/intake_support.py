@@ -74,21 +74,17 @@ def submission(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value is not None}
 
 
-@contextmanager
-def intake_over(own: Ownership, board: Board | None = None) -> Iterator[Intake]:
-    """Return an intake over a state directory."""
-    clock = SystemClock()
-    yield Intake(
-        Parts(
-            config=lambda: own.config,
-            outbox=own.outbox,
-            audit=own.audit,
-            board=board or Board(clock),
-            clock=clock,
-            pseudonyms=own.pseudonyms,
-            clock_trusted=own.clock_trusted,
-            record_kept=lambda: None,
-        )
+def parts_over(own: Ownership, board: Board) -> Parts:
+    """Return what an intake over a state directory works with."""
+    return Parts(
+        config=lambda: own.config,
+        outbox=own.outbox,
+        audit=own.audit,
+        board=board,
+        clock=SystemClock(),
+        pseudonyms=own.pseudonyms,
+        clock_trusted=own.clock_trusted,
+        record_kept=lambda: None,
     )
 
 
@@ -120,7 +116,8 @@ def handing_in(folder: Path, changes: Mapping[str, Any] | None = None) -> Iterat
     """Serve an intake for the length of a block."""
     config = configuration(folder, changes)
     board = Board(SystemClock())
-    with owning(config, SystemClock()) as own, intake_over(own, board) as intake:
+    with owning(config, SystemClock()) as own:
+        intake = Intake(parts_over(own, board))
 
         def part(_ending: Any) -> Any:
             from agent.console.intake import blueprint

@@ -203,7 +203,6 @@ def test_test_sources_never_meet_a_real_platform(addition: str, tmp_path: Path) 
         (changed("M0000777", "M777x"), "W6102"),
         (GOOD + "console: {listen: '0.0.0.0:8765'}\n", "W6103"),
         (GOOD + "console: {mask: {number: '6+4'}}\n", "W6104"),
-        (GOOD + "intake: {folder: /tmp}\n", "W6105"),
     ],
 )
 def test_doubtful_choices_are_warned_of_and_taken(text: str, code: str, tmp_path: Path) -> None:

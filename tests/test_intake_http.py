@@ -190,6 +190,7 @@ def test_each_rule_alone(kiosk: HandingIn, change: dict[str, Any], fault: tuple[
         b'{"score": NaN}',
         b'{"score": Infinity}',
         b"[" * 100_000,
+        b'{"card": ' + b"[" * 300 + b"]" * 300 + b"}",
         b'{"score": ' + b"9" * 5000 + b"}",
     ],
 )

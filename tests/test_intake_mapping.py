@@ -24,9 +24,9 @@ from outbox_support import NAME, NUMBER
 from agent.clock import SystemClock
 from agent.config import Config, ConfigError
 from agent.intake import dates, fetch, pictures
+from agent.intake.candidate import Candidate, fetchers, interpreted
 from agent.intake.faults import Rejected
 from agent.intake.form import Form, examine, read, shipped
-from agent.intake.keeping import Candidate, fetchers, interpreted
 from agent.intake.mapping import Fetchers, mapped
 from agent.records import FaceResult, PictureKind
 from drivers.card import CardKind

@@ -38,9 +38,9 @@ def intake() -> None:
 @pass_settings
 def test(settings: Settings, file: Path, mapping: str | None, reveal: bool, as_json: bool) -> None:
     """试读一个结果文件，不保存 / say what would be kept of a file, and every fault; keep nothing."""
+    from agent.intake.candidate import fetchers, form_of, interpreted
     from agent.intake.faults import Rejected
     from agent.intake.form import read
-    from agent.intake.keeping import fetchers, form_of, interpreted
     from agent.intake.reading import parsed
 
     config, clock = settings.config(), SystemClock()

@@ -68,6 +68,10 @@ def surroundings(config: Config, file: str) -> list[Finding]:
             keys.read_secret(secret, key)
         except AgentError as error:
             found.append(Finding(file, Place(), error.code, error.facts))
+    for key in ("folder", "pictures"):
+        path = getattr(config.intake, key)
+        if path is not None and not Path(path).is_dir():
+            found.append(Finding(file, Place(), "E6056", {"key": f"intake.{key}"}))
     if config.intake.wanted and config.intake.mapping is not None:
         # Imported here: a configuration without a mapping must not pay for it.
         from agent.intake.form import examine as examine_mapping

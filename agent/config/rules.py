@@ -61,15 +61,13 @@ def _face(face: Face) -> Iterator[tuple[Path, str, dict[str, str]]]:
 
 
 def _not_yet(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
-    """Keys of the interface that this version does not serve: refused where nothing would work, else told."""
+    """Values of the interface that this version does not serve: refused, not ignored."""
     refused = {
         ("reader", "photo_decoder", "kind"): config.reader.photo_decoder.kind == "library",
     }
-    without_effect = {("intake", "folder"): config.intake.folder is not None}
-    for code, keys in (("E6031", refused), ("W6105", without_effect)):
-        for path, meant in keys.items():
-            if meant:
-                yield path, code, {"key": ".".join(path)}
+    for path, meant in refused.items():
+        if meant:
+            yield path, "E6031", {"key": ".".join(path)}
 
 
 def _intake(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:

@@ -127,6 +127,9 @@ class Figures(Collector):
             for outcome in ("kept", "repeated", "refused"):
                 results.add_metric([outcome], handed_in[outcome])
             yield results
+            yield gauge(
+                "intake_quarantined", "Refused files that wait for a person.", {}, handed_in["quarantined"]
+            )
         next_try = topics.get("platform", {}).get("next_try")
         wait_s = 0.0
         if next_try is not None:

@@ -8,50 +8,62 @@ from __future__ import annotations
 import ipaddress
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from agent.clock import Clock
 from agent.intake.pictures import MAX_BYTES, Forbidden
 
+_NO_FILE = "not a file below the folder"
 CONNECT_S, SILENT_S, TOTAL_S = 2.0, 5.0, 10.0
 
 
 def file(root: Path | None, name: str) -> bytes:
     """Return a file below `root`. Forbidden for whatever leads out of it, or is no plain file."""
+    with _above(root, name) as (folder, last):
+        return content(last, MAX_BYTES, folder)
+
+
+def remove(root: Path | None, name: str) -> None:
+    """Delete a file that `file` would return. Forbidden as there."""
+    with _above(root, name) as (folder, last):
+        os.unlink(last, dir_fd=folder)
+
+
+def content(name: str | Path, limit: int, folder: int | None = None) -> bytes:
+    """Return a plain file's content. Forbidden for anything but a file, and a larger one; OSError."""
+    # Not blocking: a pipe of that name would hold us for ever.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise Forbidden(_NO_FILE)
+        read = stream.read(limit + 1)
+    if len(read) > limit:
+        raise Forbidden(f"larger than {limit} bytes")
+    return read
+
+
+@contextmanager
+def _above(root: Path | None, name: str) -> Iterator[tuple[int, str]]:
+    """Open the folder that holds a named file, following no link on the way."""
     if root is None:
         raise Forbidden("no folder for pictures is configured")
-    if name.startswith(f"{root}/"):  # kiosks write whole paths
-        name = name[len(f"{root}/") :]
-    parts = name.split("/")
-    if not all(part not in {"", ".", ".."} and "\0" not in part for part in parts):
-        raise Forbidden("not a file below the folder")
-    opened: list[int] = []
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        opened.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        for part in parts[:-1]:
-            opened.append(os.open(part, flags | os.O_DIRECTORY, dir_fd=opened[-1]))
-        # Not blocking: a pipe of that name would hold us for ever.
-        opened.append(os.open(parts[-1], flags | os.O_NONBLOCK, dir_fd=opened[-1]))
-        return _content(opened[-1])
-    except OSError:
-        raise Forbidden("not a file below the folder") from None
-    finally:
-        for descriptor in opened:
-            with suppress(OSError):
-                os.close(descriptor)
-
-
-def _content(descriptor: int) -> bytes:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise Forbidden("not a file below the folder")
-    if status.st_size > MAX_BYTES:
-        raise Forbidden(f"larger than {MAX_BYTES} bytes")
-    with os.fdopen(os.dup(descriptor), "rb") as stream:
-        return stream.read(MAX_BYTES)
+    *folders, last = name.removeprefix(f"{root}/").split("/")  # kiosks write whole paths
+    if any(part in {"", ".", ".."} or "\0" in part for part in (*folders, last)):
+        raise Forbidden(_NO_FILE)
+    with ExitStack() as stack:
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            folder = os.open(root, flags)
+            stack.callback(os.close, folder)
+            for part in folders:
+                folder = os.open(part, flags | os.O_NOFOLLOW, dir_fd=folder)
+                stack.callback(os.close, folder)
+            yield folder, last
+        except OSError:
+            raise Forbidden(_NO_FILE) from None
 
 
 def url(clock: Clock, address: str) -> bytes:

@@ -39,6 +39,7 @@ class Mapped:
     faults: list[Fault] = field(default_factory=list)
     places: Mapping[str, str] = field(default_factory=dict)  # pointer into the submission -> into the JSON
     content: str = ""  # digest of all that the kiosk said
+    files: tuple[str, ...] = ()  # names of the picture files
     arrival: bool = False  # the time is ours
 
 
@@ -85,7 +86,13 @@ def mapped(form: Form, data: Any, fetch: Fetchers, now: datetime) -> Mapped:
         flat["verified_at"] = now
     if form.fields.id.made == "digest":
         flat["id"] = content[:32]
-    return Mapped(_nested(flat), faults, _places(form), content, arrival)
+    return Mapped(_nested(flat), faults, _places(form), content, _files(form, data), arrival)
+
+
+def _files(form: Form, data: Any) -> tuple[str, ...]:
+    named = [rule for rule in form.rules().values() if rule.picture == "file" and rule.path]
+    found = (_found(data, rule.path or "", form.ignore_case) for rule in named)
+    return tuple(name.strip() for name in found if isinstance(name, str) and name.strip())
 
 
 def _place(rule: Rule) -> str:

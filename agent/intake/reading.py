@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agent.intake.faults import Fault, Rejected
+
+MAX_DEPTH = 16
 
 
 class _Ambiguous(ValueError):
@@ -16,7 +18,9 @@ class _Ambiguous(ValueError):
 def parsed(raw: bytes) -> Any:
     """Return the JSON value. Rejected with one fault for anything else; the fault never quotes the text."""
     try:
-        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_constant)
+        value = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_constant)
+        _check_depth(value)
+        return value
     except UnicodeDecodeError:
         reason = "not UTF-8"
     except _Ambiguous as error:
@@ -26,6 +30,20 @@ def parsed(raw: bytes) -> Any:
     except (ValueError, RecursionError):  # a number of thousands of digits; brackets without end
         reason = "too large or too deep"
     raise Rejected([Fault("E8506", "", {"reason": reason})])
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse what nobody nests so deep but to break those who read it again."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inner(outer)]
+        if not level:
+            return
+    raise _Ambiguous(f"nested deeper than {MAX_DEPTH}")
+
+
+def _inner(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

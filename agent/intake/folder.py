@@ -1,0 +1,182 @@
+"""A folder into which a kiosk drops its results, one JSON file each.
+
+    NAME.json --understood--> kept, durable --> deleted, with the pictures that it names
+        |  `-- unreadable, or a picture missing: perhaps half-written, left alone until it has settled
+        `----- refused --> quarantine/NAME.json, the reasons beside it in NAME.json.reason.json
+
+Polled: once a second costs nothing, works on every file system and misses nothing after a restart. Names of
+files are never told: kiosks put names and card numbers into them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import logs
+from agent.catalogue import AgentError
+from agent.heartbeat import Heartbeat
+from agent.intake import fetch
+from agent.intake.candidate import Candidate
+from agent.intake.faults import Fault, Rejected
+from agent.intake.keeping import THEIRS, Intake, Parts
+from agent.intake.pictures import Forbidden
+from agent.intake.reading import parsed
+
+log = logs.get(__name__)
+
+POLL_S = 1.0
+#: Files at one look; the loop beats in between.
+AT_ONCE = 50
+#: What cannot be read may be half-written still: it is refused when it has not changed for so long.
+SETTLE_S = 60.0
+#: After trouble of our own - no room, a failing disk - the folder is left alone for so long.
+TROUBLE_S = 15.0
+#: Three pictures of three million base64 characters, and the rest.
+MAX_BYTES = 10 * 2**20
+QUARANTINE = "quarantine"
+#: Faults that a file may lose by itself, because its writer has not finished.
+PASSING = frozenset({"E8506", "E8520"})
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A file as it was when first seen so."""
+
+    stamp: tuple[int, int, int]
+    at: float
+
+
+class Folder:
+    """Empties intake.folder into the outbox. One thread."""
+
+    def __init__(self, parts: Parts, intake: Intake, folder: Path) -> None:
+        self._parts = parts
+        self._intake = intake
+        self._folder = folder
+        self._looks: dict[str, _Look] = {}
+        self._told: str | None = None
+
+    def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Take what is dropped until `stop` is set."""
+        while not stop.is_set():
+            heartbeat.beat()
+            pause_s = POLL_S
+            try:
+                self.round(heartbeat, stop)
+                self._told = None
+            except AgentError as error:
+                self._trouble(error)
+                pause_s = TROUBLE_S
+            with heartbeat.silence(pause_s):
+                stop.wait(pause_s)
+
+    def round(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
+        """Look at each file once, oldest first. AgentError for trouble of our own: what is there stays."""
+        found = self._found()
+        self._looks = {name: look for name, look in self._looks.items() if name in found}
+        for name in sorted(found, key=lambda name: (found[name], name))[:AT_ONCE]:
+            if stop.is_set():
+                return
+            heartbeat.beat()
+            self._look(name, found[name])
+        self._intake.quarantined = self._waiting()
+
+    def _found(self) -> dict[str, tuple[int, int, int]]:
+        """Return each file that is to be taken, with what shows whether it has changed."""
+        found = {}
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    # A name with a dot in front is one that its writer has not renamed yet.
+                    wanted = entry.name.lower().endswith(".json") and not entry.name.startswith(".")
+                    if wanted and entry.is_file(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        found[entry.name] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError as error:
+            raise AgentError("E8531", path=self._folder, reason=error.strerror) from error
+        return found
+
+    def _look(self, name: str, stamp: tuple[int, int, int]) -> None:
+        now = self._parts.clock.monotonic()
+        look = self._looks.get(name)
+        if look is None or look.stamp != stamp:
+            look = self._looks[name] = _Look(stamp, now)
+        try:
+            candidate = self._intake.understood(parsed(self._content(name)), self._folder)
+            self._intake.take(candidate)
+        except FileNotFoundError:
+            return  # its writer took it back
+        except AgentError as error:
+            if error.code not in THEIRS:
+                raise
+            passing = isinstance(error, Rejected) and {fault.code for fault in error.faults} & PASSING
+            if not passing or now - look.at >= SETTLE_S:
+                self._set_aside(name, error)
+            return
+        except Exception as error:
+            log.debug("taking a file", exc_info=error)
+            self._set_aside(name, AgentError("E8404", cause=type(error).__name__))
+            return
+        self._delete(name, candidate)
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return fetch.content(self._folder / name, MAX_BYTES)
+        except Forbidden:
+            raise Rejected([Fault("E8505", "", {"limit": str(MAX_BYTES)})]) from None
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise AgentError("E8531", path=self._folder, reason=error.strerror) from error
+
+    def _delete(self, name: str, candidate: Candidate) -> None:
+        """Take away what is durable now. What cannot be deleted is met again, and known again."""
+        if self._parts.config().intake.pictures is None:
+            for picture in candidate.files:
+                with contextlib.suppress(Forbidden):  # two results may name one picture
+                    fetch.remove(self._folder, picture)
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise AgentError("E8531", path=self._folder, reason=error.strerror) from error
+
+    def _set_aside(self, name: str, error: AgentError) -> None:
+        """Move a refused file out of the way, its reasons written down first."""
+        lang = self._parts.config().lang
+        fault = Fault(error.code, "", error.facts)
+        faults = error.as_json(lang) if isinstance(error, Rejected) else [fault.as_json(lang)]
+        reasons = {"at": self._parts.clock.now().isoformat(timespec="seconds"), "faults": faults}
+        aside = self._folder / QUARANTINE
+        try:
+            aside.mkdir(mode=0o700, exist_ok=True)
+            number, target = 0, aside / name
+            while target.exists():
+                number += 1
+                target = aside / f"{number}-{name}"
+            text = json.dumps(reasons, ensure_ascii=False, indent=2) + "\n"
+            target.with_name(f"{target.name}.reason.json").write_text(text, "utf-8")
+            (self._folder / name).rename(target)
+        except FileNotFoundError:
+            return
+        except OSError as failure:
+            raise AgentError("E8531", path=self._folder, reason=failure.strerror) from failure
+        self._intake.refused(error)
+
+    def _waiting(self) -> int:
+        try:
+            names = os.listdir(self._folder / QUARANTINE)
+        except OSError:
+            return 0
+        return sum(not name.endswith(".reason.json") for name in names)
+
+    def _trouble(self, error: AgentError) -> None:
+        """Tell trouble once, not at each look."""
+        if self._told != error.code:
+            self._told = error.code
+            logs.say_error(log, error)
+            self._parts.board.event(error.code, **error.facts)
