@@ -1,0 +1,58 @@
+"""Who operates the desk: signed in by name, held in memory alone, forgotten after its time or a restart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.catalogue import AgentError
+from agent.clock import Clock
+from agent.config.schema import MAX_OPERATOR_CHARS, Config
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """One person at the desk; the page shows the name, the board never does."""
+
+    name: str
+    until: float  # monotonic
+
+
+class Operators:
+    """The operator in force. Safe from any thread."""
+
+    def __init__(self, config: Callable[[], Config], clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._signed_in: SignedIn | None = None
+
+    def sign_in(self, name: str) -> str:
+        """Let somebody be the operator from now on. Return the name as it will be sent.
+
+        Chosen from the list or typed. AgentError E2601 for a blank name or one of more than 10 characters.
+        """
+        plain = " ".join(name.split())
+        if not plain or len(plain) > MAX_OPERATOR_CHARS or not plain.isprintable():
+            raise AgentError("E2601", limit=MAX_OPERATOR_CHARS)
+        hours = self._config().operators.sign_in_h
+        with self._lock:
+            self._signed_in = SignedIn(plain, self._clock.monotonic() + hours * 3600)
+        return plain
+
+    def sign_out(self) -> None:
+        """Let nobody be signed in."""
+        with self._lock:
+            self._signed_in = None
+
+    def signed_in(self) -> str | None:
+        """Return who signed in and has not been forgotten yet."""
+        with self._lock:
+            if self._signed_in is not None and self._clock.monotonic() >= self._signed_in.until:
+                self._signed_in = None
+            return None if self._signed_in is None else self._signed_in.name
+
+    def in_force(self) -> str | None:
+        """Return the operator of a record made now: who signed in, else the configured one, else nobody."""
+        return self.signed_in() or self._config().operators.default

@@ -1,0 +1,139 @@
+"""Follow-ups beside the records: one row each, whom it is about sealed under a key of its own."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import partial
+
+from agent.catalogue import AgentError
+from agent.clock import Clock
+from agent.outbox import sealing
+from agent.outbox.owner import Owner, transaction
+from agent.outbox.rows import millis, moment
+from agent.outbox.vault import Vault, label
+from agent.records import FaceResult, Verification
+
+KIND = "followup"
+#: Open ones that are listed at once.
+MAX_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom a follow-up is about."""
+
+    name: str = field(repr=False)
+    number: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """One case as lists show it. `id` is the record's, or the attempt's that became none."""
+
+    id: str
+    opened_at: datetime
+    reason: str  # failed | not_verified | refused | cannot_be_photographed | no_picture
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A row that is ready to be written."""
+
+    id: str
+    opened_at: int
+    reason: str
+    wrapped_key: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+
+
+def sealed(vault: Vault, case: str, reason: str, person: Person, opened_at: datetime) -> Sealed:
+    """Return the row of a case, sealed under a fresh key."""
+    key, wrapped = vault.new_record_key(case)
+    plain = json.dumps(asdict(person), ensure_ascii=False).encode()
+    return Sealed(case, millis(opened_at), reason, wrapped, sealing.seal(key, plain, label(case, KIND)))
+
+
+def of_verification(vault: Vault, verification: Verification, now: datetime) -> Sealed | None:
+    """Return the row that a verification needs, None for one that passed."""
+    result = verification.face.result
+    if result is FaceResult.PASSED:
+        return None
+    person = Person(verification.name, verification.number)
+    return sealed(vault, verification.id, result.name.lower(), person, now)
+
+
+def insert_within(connection: sqlite3.Connection, row: Sealed) -> None:
+    """Write a row within the caller's transaction; one that is there stays as it is."""
+    connection.execute(
+        "INSERT OR IGNORE INTO followup (id, opened_at, reason, wrapped_key, sealed) VALUES (?, ?, ?, ?, ?)",
+        (row.id, row.opened_at, row.reason, row.wrapped_key, row.sealed),
+    )
+
+
+class FollowUpRows:
+    """The follow-ups of an open outbox."""
+
+    def __init__(self, owner: Owner, vault: Vault, clock: Clock) -> None:
+        self._owner = owner
+        self._vault = vault
+        self._clock = clock
+
+    def add(self, case: str, reason: str, person: Person) -> None:
+        """Keep a case that has no record; durable when this returns."""
+        row = sealed(self._vault, case, reason, person, self._clock.now())
+        self._owner.run(partial(_insert, row=row))
+
+    def listed(self, limit: int = MAX_ROWS) -> list[FollowUp]:
+        """Return what is open, oldest first."""
+        return self._owner.run(partial(_open, limit=limit))
+
+    def count(self) -> int:
+        """Return how many are open."""
+        return self._owner.run(
+            lambda c: int(c.execute("SELECT count(*) FROM followup WHERE closed_at IS NULL").fetchone()[0])
+        )
+
+    def person(self, case: str) -> Person:
+        """Return whom an open case is about. AgentError E3130 when there is no such case."""
+        row = self._owner.run(partial(_find, case=case))
+        key = self._vault.record_key(row)
+        return Person(**json.loads(sealing.unseal(key, row["sealed"], label(case, KIND))))
+
+    def close(self, case: str, who: str, how: str) -> None:
+        """Close a case, and forget whom it was about. AgentError E3130 when there is no such open case."""
+        self._owner.run(partial(_close, case=case, who=who, how=how, now=self._clock.now()))
+
+
+def _insert(connection: sqlite3.Connection, row: Sealed) -> None:
+    with transaction(connection, durable=True):
+        connection.execute("DELETE FROM opened WHERE id = ?", (row.id,))
+        insert_within(connection, row)
+
+
+def _open(connection: sqlite3.Connection, limit: int) -> list[FollowUp]:
+    rows = connection.execute(
+        "SELECT id, opened_at, reason FROM followup WHERE closed_at IS NULL ORDER BY seq LIMIT ?", (limit,)
+    )
+    return [FollowUp(row["id"], moment(row["opened_at"]), row["reason"]) for row in rows]
+
+
+def _find(connection: sqlite3.Connection, case: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM followup WHERE id = ? AND closed_at IS NULL", (case,)
+    ).fetchone()
+    if row is None:
+        raise AgentError("E3130", case=case)
+    return row
+
+
+def _close(connection: sqlite3.Connection, case: str, who: str, how: str, now: datetime) -> None:
+    with transaction(connection, durable=True):
+        row = _find(connection, case)
+        connection.execute(
+            "UPDATE followup SET wrapped_key = NULL, sealed = NULL, closed_at = ?, closed_by = ?, closed_how = ? "
+            "WHERE seq = ?",
+            (millis(now), who, how, row["seq"]),
+        )

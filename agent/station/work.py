@@ -1,0 +1,146 @@
+"""What an attempt consists of: photo, pictures and comparison, aside; then the record, durable at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from agent import logs
+from agent.audit import Audit
+from agent.board import Board
+from agent.clock import Clock
+from agent.config.schema import Config
+from agent.outbox import Outbox
+from agent.records import FaceResult, PictureKind
+from agent.station import events
+from agent.verify import reasons_to_hold, verify
+from agent.vision import Observation, Vision
+from drivers.card import CardRecord
+from drivers.errors import CodedError, PhotoError
+from drivers.photo import PhotoDecoder
+from drivers.sdt.reader import SdtReader
+
+log = logs.get(__name__)
+
+#: How long the woman is asked to look at the camera, each try.
+LOOK_S = 8.0
+
+COMPARED = {FaceResult.PASSED: "I2001", FaceResult.FAILED: "I2003", FaceResult.NOT_VERIFIED: "I2004"}
+#: What the registrar reads of a record that did not pass.
+TOLD = {FaceResult.FAILED: "W2001", FaceResult.NOT_VERIFIED: "W2002"}
+KEPT, KEPT_HELD = "I3001", "I3002"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the station works with; everything comes from outside, so that a test can bring its own."""
+
+    config: Callable[[], Config]
+    open_reader: Callable[[], SdtReader]
+    decoder: PhotoDecoder
+    vision: Vision
+    outbox: Outbox
+    audit: Audit
+    board: Board
+    clock: Clock
+    pseudonyms: logs.Pseudonyms
+    clock_trusted: Callable[[], bool]
+    record_kept: Callable[[], None]  # wakes the uploader
+    operator: Callable[[], str | None]  # who operates the desk now
+
+
+class Work:
+    """Carries out the long effects of the flow."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def look(self, presented: events.Presented, since: float) -> events.DeskEvent:
+        """Decode the card's photo, take pictures, compare. Runs beside the loop, which watches the reader."""
+        parts, attempt = self._parts, presented.attempt
+        parts.board.event("I1004", attempt=attempt, kind=presented.card.kind.value)
+        picture = self._decoded(presented.card)
+        try:
+            observation = parts.vision.observe(picture, since, LOOK_S)
+        except CodedError as error:
+            logs.say_error(log, error, attempt=attempt)
+            return events.LookFailed(attempt, error.code)
+        verdict = observation.verdict
+        parts.board.event(
+            COMPARED[verdict.result],
+            attempt=attempt,
+            score="-" if verdict.score is None else verdict.score,
+            reason=verdict.reason or observation.reason or "-",
+        )
+        return events.Looked(attempt, observation)
+
+    def _decoded(self, card: CardRecord) -> bytes | None:
+        """Return the chip's picture, or None: then the record is held and completes when a decoder works."""
+        try:
+            return self._parts.decoder.decode(card.photo_block)
+        except PhotoError as error:
+            logs.say_error(log, error)
+            self._parts.board.event(error.code, **error.facts)
+            return None
+
+    def keep(self, presented: events.Presented, observation: Observation) -> events.Kept | events.NotKept:
+        """Make the record and put it into the outbox."""
+        parts, card, attempt = self._parts, presented.card, presented.attempt
+        config = parts.config()
+        verification = verify(
+            card,
+            observation.verdict,
+            record_id=attempt,
+            verified_at=parts.clock.now() - self._age(observation),
+            clock_trusted=parts.clock_trusted(),
+            operator=parts.operator(),
+            device=config.device,
+        )
+        pictures = _pictures(card, observation)
+        holds = reasons_to_hold(verification, pictures, config.platform.conventions.substitutes)
+        try:
+            parts.outbox.put(verification, pictures, person=parts.pseudonyms.full(card.number), holds=holds)
+        except CodedError as error:
+            logs.say_error(log, error, attempt=attempt)
+            parts.board.event(error.code, **error.facts)
+            return events.NotKept(attempt, error.code)
+        self._told_kept(attempt, card, observation, holds=len(holds))
+        return events.Kept(attempt, TOLD.get(observation.verdict.result) or (KEPT_HELD if holds else KEPT))
+
+    def _told_kept(self, attempt: str, card: CardRecord, observation: Observation, *, holds: int) -> None:
+        parts, result = self._parts, observation.verdict.result
+        person = parts.pseudonyms.of(card.number)
+        name = result.name.lower()
+        self.noted(lambda: parts.audit.append("record.accepted", who="station", target=attempt, result=name))
+        logs.say(log, KEPT_HELD if holds else KEPT, record=attempt, person=person, holds=holds)
+        parts.board.event(KEPT, record=attempt, person=person)
+        if result is not FaceResult.PASSED:
+            logs.say(log, TOLD[result], record=attempt, person=person)
+            parts.board.event(TOLD[result], record=attempt)
+        score = observation.verdict.score
+        parts.board.post("last", record=attempt, result=name, score=score, held=holds > 0)
+        parts.record_kept()
+
+    def _age(self, observation: Observation) -> timedelta:
+        taken_at = observation.taken_at_monotonic
+        if taken_at is None:
+            return timedelta()
+        return timedelta(seconds=max(0.0, self._parts.clock.monotonic() - taken_at))
+
+    def noted(self, note: Callable[[], None]) -> None:
+        """Write what is not the record itself: if that fails IT is told, and the desk goes on."""
+        try:
+            note()
+        except CodedError as error:
+            logs.say_error(log, error)
+            self._parts.board.event(error.code, **error.facts)
+
+
+def _pictures(card: CardRecord, observation: Observation) -> dict[PictureKind, bytes]:
+    found = {
+        PictureKind.CAMERA: observation.camera_jpeg,
+        PictureKind.CARD: observation.card_jpeg,
+        PictureKind.PHOTO_BLOCK: card.photo_block,
+    }
+    return {kind: picture for kind, picture in found.items() if picture}
