@@ -27,7 +27,7 @@ log = logs.get(__name__)
 
 #: How often held records are looked at again without anybody asking.
 ROUND_S = 30.0
-_CONFIG = "configuration"
+_CONFIG, _SIGNED_IN = "configuration", "sign-in"
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Parts:
     board: Board
     clock: Clock
     record_ready: Callable[[], None]
+    operator: Callable[[], str | None] = lambda: None  # who operates the desk now
 
 
 class Completion:
@@ -98,8 +99,11 @@ class Completion:
 
     def _look_again(self, held: HeldRecord, config: Config) -> None:
         parts = self._parts
-        if Hold.OPERATOR in held.holds and config.operators.default is not None:
-            self._supplement(held.id, "operator", config.operators.default)
+        operator = parts.operator()
+        if Hold.OPERATOR in held.holds and operator is not None:
+            self._supplement(held.id, "operator", operator, _SIGNED_IN)
+        elif Hold.OPERATOR in held.holds and config.operators.default is not None:
+            self._supplement(held.id, "operator", config.operators.default, _CONFIG)
         verification = parts.outbox.verification(held.id)
         substitutes = config.platform.conventions.substitutes
         holds = dict(reasons_to_hold(verification, parts.outbox.picture_kinds(held.id), substitutes))
@@ -114,7 +118,7 @@ class Completion:
             parts.board.event("I3003", record=held.id)
             parts.record_ready()
 
-    def _supplement(self, record: str, field: str, value: str) -> None:
+    def _supplement(self, record: str, field: str, value: str, who: str) -> None:
         parts = self._parts
-        parts.outbox.supplement(record, Supplement(field, value, _CONFIG, parts.clock.now()))
-        parts.audit.append("record.supplemented", who=_CONFIG, target=record, field=field)
+        parts.outbox.supplement(record, Supplement(field, value, who, parts.clock.now()))
+        parts.audit.append("record.supplemented", who=who, target=record, field=field)

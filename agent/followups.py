@@ -1,7 +1,8 @@
-"""The list of those who still have to be verified somehow: failed, impossible, refused - until a named person closes it.
+"""Who still has to be verified somehow - failed, impossible, refused - until a named person closes the case.
 
-A failed or not possible verification comes on it in the commit of its record. What never became a record -
-she refused, no picture was to be had - is put on it here. Who it is about stays sealed and goes when it is closed.
+A failed or not possible verification becomes a case in the commit of its record. What never became a record -
+she refused, no picture was to be had - becomes one here. Whom it is about stays sealed, and goes when it is
+closed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class FollowUps:
         return person
 
     def close(self, followup: str, who: str, how: str) -> None:
-        """Close one under a person's name. AgentError: E3130 there is none open of that id, E3131 no words."""
+        """Close one under a person's name. AgentError: E3130 none is open under that id, E3131 no words."""
         said = " ".join(how.split())[:MAX_HOW]
         if not said:
             raise AgentError("E3131")

@@ -38,6 +38,7 @@ from agent.intake.keeping import Parts as IntakeParts
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
 from agent.ops.status import line as status_line
+from agent.operators import Operators
 from agent.ownership import Ownership, owning
 from agent.station import Parts as StationParts
 from agent.station import Station
@@ -67,6 +68,7 @@ class Agent:
     def __init__(self, config: Config, own: Ownership, clock: Clock) -> None:
         self.live = Live(config)
         self._engine = EngineState(None, None)
+        self.operators = Operators(self.live.config, clock)
         self.board = Board(clock)
         self.own = own
         self._clock = clock
@@ -147,6 +149,8 @@ class Agent:
             vision=self._vision,
             face_changed=self._post_engine,
             page_code=self._page_code,
+            operators=self.operators,
+            tell=self.station.tell,
         )
 
     # --- wiring -------------------------------------------------------------------------------------
@@ -227,6 +231,7 @@ class Agent:
             pseudonyms=self.own.pseudonyms,
             clock_trusted=self.own.clock_trusted,
             record_kept=self.uploader.wake,
+            operator=self.operators.in_force,
         )
 
     def _uploader_parts(self) -> UploaderParts:
@@ -250,6 +255,7 @@ class Agent:
             board=self.board,
             clock=self._clock,
             record_ready=self.uploader.wake,
+            operator=self.operators.signed_in,
         )
 
     def _on_camera(self, state: CameraState) -> None:

@@ -251,7 +251,7 @@ def test_version_1_becomes_version_2_with_a_copy_of_what_was_changed(tmp_path: P
         assert outbox.counts().ready == 3
         assert [outbox.verification(record).id for record in records] == records
         assert outbox._owner.run(_shape) == other._owner.run(_shape)
-    copy = sqlite3.connect(tmp_path / "outbox.db.before-2")
+    copy = sqlite3.connect(tmp_path / "outbox.db.before-3")
     tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}
     assert copy.execute("SELECT count(*) FROM attempt").fetchone()[0] == 3
     copy.close()
@@ -261,7 +261,7 @@ def test_version_1_becomes_version_2_with_a_copy_of_what_was_changed(tmp_path: P
     clock.seconds = 10**9
     with open_outbox(tmp_path, clock) as outbox:
         outbox.upkeep.forget_backups()
-    assert not (tmp_path / "outbox.db.before-2").exists()
+    assert not (tmp_path / "outbox.db.before-3").exists()
 
 
 def _shape(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from drivers_support import CARDS, simulated, until
 from hmpt_support import config as platform_config
@@ -20,9 +22,11 @@ from agent.audit import Audit
 from agent.board import Board
 from agent.clock import SystemClock
 from agent.config.schema import Config
+from agent.followups import FollowUps
+from agent.operators import Operators
 from agent.outbox import Outbox
 from agent.records import FaceResult, PictureKind
-from agent.station import Parts, Station
+from agent.station import Ending, EndIt, Parts, Station
 from agent.supervisor import Loop
 from drivers import photo
 from drivers.discovery import open_transport
@@ -53,6 +57,7 @@ class Desk:
         self.outbox = Outbox.open(folder, SEAL_KEYS, CLOCK, 2**30)
         self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
         self.board = Board(CLOCK)
+        self.operators = Operators(lambda: settings, CLOCK)
         self.kept = 0
         self.station = Station(
             Parts(
@@ -67,6 +72,7 @@ class Desk:
                 pseudonyms=logs.Pseudonyms(b"k"),
                 clock_trusted=lambda: True,
                 record_kept=self._count,
+                operator=self.operators.in_force,
             )
         )
         self.loop = Loop("station", self.station.run, CLOCK, self.board)
@@ -90,10 +96,14 @@ def desk(
     *,
     decoder: photo.PhotoDecoder | None = None,
     before: Callable[[Desk], None] | None = None,
+    empty: bool = False,
     **changes: Any,
 ) -> Iterator[tuple[Desk, SimulatedReader]]:
     need_weights()
-    with simulated() as reader, vision(still(folder / "camera.png"), attempts=1) as (eyes, _):
+    picture = still(folder / "camera.png")
+    if empty:
+        empty_chair(folder)
+    with simulated() as reader, vision(picture, attempts=1) as (eyes, _):
         made = Desk(folder, reader, eyes, decoder or photo.build("simulated", [], "block", 20.0), **changes)
         if before is not None:
             before(made)
@@ -137,7 +147,76 @@ def test_a_photo_that_is_not_decoded_is_held_with_its_block(tmp_path: Path) -> N
         assert {hold.value for hold in held.holds} == {"card_picture"}
         assert one.outbox.picture_kinds(held.id) == {PictureKind.CAMERA, PictureKind.PHOTO_BLOCK}
         assert one.outbox.verification(held.id).face.reason == "photo_undecoded"
-        assert one.screen() == "I3002"
+        until(lambda: one.screen() == "W2002")
+        (case,) = one.outbox.followups.listed()
+        assert (case.id, case.reason) == (held.id, "not_verified")
+
+
+def empty_chair(folder: Path) -> None:
+    cv2.imwrite(str(folder / "camera.png"), np.full((720, 1280, 3), 120, np.uint8))
+
+
+def desk_state(one: Desk) -> dict[str, Any]:
+    return one.board.snapshot().get("desk", {})
+
+
+def test_the_wrong_card_is_called_off_while_the_camera_looks(tmp_path: Path) -> None:
+    with desk(tmp_path, empty=True) as (one, reader):
+        reader.place(CARDS[0])
+        until(lambda: desk_state(one).get("preview") is True, 30)
+        one.station.tell(EndIt(Ending.WRONG_CARD, "nurse"))
+        until(lambda: one.screen() == "W1013", 30)
+        assert one.outbox.counts().accepted == 0
+        assert one.audit.count("attempt.wrong_card") == 1
+        assert one.outbox.followups.listed() == []
+        # The mark goes with the attempt: after a restart nobody is asked again.
+        assert marks(one) == 0
+
+
+def marks(one: Desk) -> int:
+    return int(one.outbox._owner.run(lambda c: c.execute("SELECT count(*) FROM opened").fetchone()[0]))
+
+
+def test_a_woman_who_refuses_is_followed_up_and_can_be_closed_by_name(tmp_path: Path) -> None:
+    with desk(tmp_path, empty=True) as (one, reader):
+        reader.place(CARDS[0])
+        until(lambda: desk_state(one).get("preview") is True, 30)
+        one.station.tell(EndIt(Ending.REFUSED, "nurse"))
+        until(lambda: one.screen() == "W1016", 30)
+        list_ = FollowUps(one.outbox, one.audit)
+        (case,) = list_.open()
+        assert case.reason == "refused"
+        person = list_.person(case.id, "head nurse")
+        assert (person.name, person.number) == (CARDS[0].name, CARDS[0].number)
+        assert CARDS[0].number not in repr(person)
+        list_.close(case.id, "head nurse", "证件与本人一致")
+        assert list_.open() == []
+        assert one.audit.count("followup.closed") == 1
+
+
+def test_another_card_meanwhile_ends_the_look_and_gets_its_own(tmp_path: Path) -> None:
+    with desk(tmp_path, empty=True) as (one, reader):
+        reader.place(CARDS[0])
+        until(lambda: desk_state(one).get("preview") is True, 30)
+        first = desk_state(one)["attempt"]
+        reader.lift()
+        reader.place(CARDS[1])
+        until(lambda: desk_state(one).get("attempt") not in {"", first}, 30)
+        assert one.outbox.counts().accepted == 0
+        assert one.audit.count("attempt.exchanged") == 1
+
+
+def test_without_an_operator_the_record_waits_for_one(tmp_path: Path) -> None:
+    with desk(tmp_path, operators={"default": None}) as (one, reader):
+        reader.place(CARDS[0])
+        until(lambda: one.kept == 1, 30)
+        (held,) = one.outbox.held()
+        assert [hold.value for hold in held.holds] == ["operator"]
+        one.operators.sign_in("乙")
+        reader.lift()
+        reader.place(CARDS[1])
+        until(lambda: one.kept == 2, 30)
+        assert [record.id for record in one.outbox.held()] == [held.id]
 
 
 def test_a_full_outbox_is_told_before_a_woman_is_asked_to_look_up(tmp_path: Path) -> None:

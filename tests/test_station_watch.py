@@ -88,7 +88,7 @@ def test_a_card_is_told_once_and_the_last_one_only_recognised() -> None:
             reader.place(CARDS[1])
         with watched(reader, Remembered(last=CARDS[1].number)) as desk:
             desk.until(lambda: len(desk.told) == 2)
-            assert desk.told[1] == watching.NotAgain("W1003")
+            assert getattr(desk.told[1], "code", "") == "W1003"
 
 
 def test_the_same_card_a_moment_after_its_record_asks_first() -> None:
@@ -106,7 +106,7 @@ def test_the_same_card_a_moment_after_its_record_asks_first() -> None:
         first = laid()
         assert isinstance(first, watching.Presented)
         desk.watch.kept(first.card)
-        assert laid() == watching.NotAgain("W1002")
+        assert getattr(laid(), "code", "") == "W1002"
         assert isinstance(laid(), watching.Presented)
 
 

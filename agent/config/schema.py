@@ -245,6 +245,7 @@ class Face(Section):
 class Operators(Section):
     default: Operator | None = None
     list: tuple[Operator, ...] = ()
+    sign_in_h: Annotated[float, Field(gt=0, le=48)] = 12
 
 
 class Images(Section):

@@ -1,19 +1,24 @@
-"""`capture`, `face accept`: what people at the desk and the hospital's IT do with camera and engine."""
+"""`capture`, `face accept`, `desk ...`, `followups ...`: what people at the desk decide, and its tools."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
-from agent import keys
+from agent import keys, masks
 from agent.catalogue import AgentError
+from agent.config.schema import Mask
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.face import acceptance
 from agent.face.acceptance import Acceptance
 from agent.face.reasons import sentence
+from agent.followups import FollowUps
+from agent.station import Again, DeskInput, Ending, EndIt
+from agent.station.events import DECLINED
 from agent.vision import CameraState, Vision
 
 #: How long a picture by hand may take.
@@ -26,6 +31,13 @@ def verbs(powers: Powers) -> dict[str, Handler]:
         "camera.picture": lambda args, caller: _picture(powers, caller),
         "face.accept": lambda args, caller: _accept(powers, caller),
         "face.state": lambda args, caller: face_state(powers),
+        "desk.end": lambda args, caller: _end(powers, str(args["why"]), caller),
+        "desk.again": lambda args, caller: _again(powers, caller),
+        "desk.sign_in": lambda args, caller: _sign_in(powers, str(args["name"]), caller),
+        "desk.sign_out": lambda args, caller: _sign_out(powers, caller),
+        "followups.list": lambda args, caller: _followups(powers),
+        "followups.show": lambda args, caller: _followup(powers, str(args["id"]), caller),
+        "followups.close": lambda args, caller: _close(powers, str(args["id"]), str(args["how"]), caller),
     }
 
 
@@ -82,3 +94,85 @@ def face_state(powers: Powers) -> dict[str, Any]:
     accepted = acceptance.stands(powers.own.outbox.setting(acceptance.SETTING), model, threshold)
     code = "" if accepted else acceptance.NOT_ACCEPTED
     return {"model": model, "threshold": threshold, "accepted": accepted, "code": code}
+
+
+# --- what the registrar decides ---------------------------------------------------------------------
+
+
+def _end(powers: Powers, why: str, caller: Caller) -> dict[str, Any]:
+    """End the attempt under way. A comparison made by then is kept all the same."""
+    endings = {ending.value: ending for ending in (Ending.WRONG_CARD, *DECLINED)}
+    if why not in endings:
+        raise AgentError("E2602", received=why[:40], expected=", ".join(sorted(endings)))
+    return _tell(powers, EndIt(endings[why], caller.name))
+
+
+def _again(powers: Powers, caller: Caller) -> dict[str, Any]:
+    """Say that the card that was just verified is meant once more."""
+    return _tell(powers, Again(caller.name))
+
+
+def _tell(powers: Powers, word: DeskInput) -> dict[str, Any]:
+    if powers.tell is None:
+        raise AgentError("E2603")
+    powers.tell(word)
+    return {"told": True}
+
+
+def _sign_in(powers: Powers, name: str, caller: Caller) -> dict[str, Any]:
+    """Let somebody operate the desk; what was held for want of an operator is looked at again."""
+    if powers.operators is None:
+        raise AgentError("E2603")
+    signed_in = powers.operators.sign_in(name)
+    powers.own.audit.append("operator.signed_in", who=caller.name, target=signed_in, durable=True)
+    _post_operator(powers)
+    powers.record_changed()
+    return {"operator": signed_in}
+
+
+def _sign_out(powers: Powers, caller: Caller) -> dict[str, Any]:
+    if powers.operators is None:
+        raise AgentError("E2603")
+    gone = powers.operators.signed_in()
+    powers.operators.sign_out()
+    powers.own.audit.append("operator.signed_out", who=caller.name, target=gone or "nobody", durable=True)
+    _post_operator(powers)
+    return {"operator": powers.operators.in_force()}
+
+
+def _post_operator(powers: Powers) -> None:
+    """Tell the board that somebody is there; who it is, it does not say."""
+    if powers.board is not None and powers.operators is not None:
+        powers.board.post("operator", state="present" if powers.operators.in_force() else "missing")
+
+
+# --- who still has to be verified somehow -----------------------------------------------------------
+
+
+def _followups(powers: Powers) -> list[dict[str, Any]]:
+    followups = FollowUps(powers.own.outbox, powers.own.audit)
+    rule = powers.current().console.mask
+    found = []
+    for case in followups.open():
+        name, number = _masked(powers, case.id, rule)
+        found.append({**asdict(case), "name": name, "number": number})
+    return found
+
+
+def _masked(powers: Powers, case: str, rule: Mask) -> tuple[str, str]:
+    """Return whom a case is about, masked; dashes where its key is lost."""
+    try:
+        person = powers.own.outbox.followups.person(case)
+    except AgentError:
+        return "-", "-"
+    return masks.name(person.name, rule.name), masks.number(person.number, rule.number)
+
+
+def _followup(powers: Powers, case: str, caller: Caller) -> dict[str, Any]:
+    person = FollowUps(powers.own.outbox, powers.own.audit).person(case, caller.name)
+    return {"id": case, "name": person.name, "number": person.number}
+
+
+def _close(powers: Powers, case: str, how: str, caller: Caller) -> dict[str, Any]:
+    FollowUps(powers.own.outbox, powers.own.audit).close(case, caller.name, how)
+    return {"id": case, "open": powers.own.outbox.followups.count()}

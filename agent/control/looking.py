@@ -39,6 +39,7 @@ def stats(powers: Powers) -> dict[str, Any]:
         "ballast": room.ballast,
         "lost_keys": len(outbox.administration.lost_keys),
         "copied": outbox.copied,
+        "followups": outbox.followups.count(),
     }
 
 

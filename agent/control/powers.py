@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from agent.board import Board
 from agent.config.schema import Config
+from agent.operators import Operators
 from agent.ownership import Ownership
+from agent.station import DeskInput
 from agent.supervisor import LoopState
 from agent.vision import Vision
 
@@ -26,6 +28,9 @@ class Powers:
     vision: Vision | None = None
     face_changed: Callable[[], None] = lambda: None
     page_code: Callable[[], Mapping[str, object]] | None = None
+    #: The desk itself; absent without a daemon.
+    operators: Operators | None = None
+    tell: Callable[[DeskInput], None] | None = None
 
     def current(self) -> Config:
         """Return the configuration in force."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from agent.catalogue import AgentError
 from agent.clock import Clock
@@ -73,6 +75,26 @@ def insert_within(connection: sqlite3.Connection, row: Sealed) -> None:
     )
 
 
+def open_of(connection: sqlite3.Connection, vault: Vault, case: str) -> dict[str, Any] | None:
+    """Return an open case in plain, for an export that is sealed at once; None where there is none."""
+    try:
+        row = _find(connection, case)
+        return {"opened_at": row["opened_at"], "reason": row["reason"], **asdict(_person(vault, row))}
+    except AgentError:
+        return None
+
+
+def of_import(vault: Vault, case: str, given: Mapping[str, Any]) -> Sealed:
+    """Return the row of a case that came from another machine."""
+    person = Person(given["name"], given["number"])
+    return sealed(vault, case, given["reason"], person, moment(given["opened_at"]))
+
+
+def _person(vault: Vault, row: sqlite3.Row) -> Person:
+    plain = sealing.unseal(vault.record_key(row), row["sealed"], label(row["id"], KIND))
+    return Person(**json.loads(plain))
+
+
 class FollowUpRows:
     """The follow-ups of an open outbox."""
 
@@ -98,9 +120,7 @@ class FollowUpRows:
 
     def person(self, case: str) -> Person:
         """Return whom an open case is about. AgentError E3130 when there is no such case."""
-        row = self._owner.run(partial(_find, case=case))
-        key = self._vault.record_key(row)
-        return Person(**json.loads(sealing.unseal(key, row["sealed"], label(case, KIND))))
+        return self._owner.run(lambda c: _person(self._vault, _find(c, case)))
 
     def close(self, case: str, who: str, how: str) -> None:
         """Close a case, and forget whom it was about. AgentError E3130 when there is no such open case."""
@@ -133,7 +153,7 @@ def _close(connection: sqlite3.Connection, case: str, who: str, how: str, now: d
     with transaction(connection, durable=True):
         row = _find(connection, case)
         connection.execute(
-            "UPDATE followup SET wrapped_key = NULL, sealed = NULL, closed_at = ?, closed_by = ?, closed_how = ? "
-            "WHERE seq = ?",
+            "UPDATE followup SET wrapped_key = NULL, sealed = NULL, "
+            "closed_at = ?, closed_by = ?, closed_how = ? WHERE seq = ?",
             (millis(now), who, how, row["seq"]),
         )

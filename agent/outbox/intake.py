@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from agent.catalogue import AgentError
-from agent.outbox import ledger, sealing
+from agent.outbox import followups, ledger, sealing
 from agent.outbox.owner import transaction
 from agent.outbox.vault import Vault, label
 from agent.records import Verification
@@ -38,11 +38,19 @@ def sealed(
 
 
 def insert(
-    connection: sqlite3.Connection, meta: Mapping[str, Any], bodies: Mapping[str, bytes], max_bytes: int
+    connection: sqlite3.Connection,
+    meta: Mapping[str, Any],
+    bodies: Mapping[str, bytes],
+    followup: followups.Sealed | None,
+    max_bytes: int,
 ) -> None:
-    """Keep a record. AgentError E3109 the same id with other content, E3101 over the quota."""
+    """Keep a record, and in the same commit who has to look after it.
+
+    AgentError E3109 the same id with other content, E3101 over the quota.
+    """
     with transaction(connection, durable=True):
-        insert_within(connection, meta, bodies, max_bytes)
+        if insert_within(connection, meta, bodies, max_bytes) and followup is not None:
+            followups.insert_within(connection, followup)
 
 
 def insert_within(

@@ -16,7 +16,7 @@ from agent import sm
 from agent.catalogue import AgentError
 from agent.outbox.owner import transaction
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _VERSION, _DIGEST = "schema", "schema_sm3"
 
 
@@ -130,10 +130,18 @@ def _to_2(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE attempt_1")
 
 
+def _to_3(connection: sqlite3.Connection) -> None:
+    """Follow-ups."""
+    schema = resources.files("agent.outbox").joinpath("schema.sql").read_text("utf-8")
+    for statement in _statements(schema):
+        if statement.startswith("CREATE TABLE followup "):
+            connection.execute(statement)
+
+
 def _statements(schema: str) -> list[str]:
     """Return the statements of a schema, without their comments."""
     bare = "\n".join(line.partition("--")[0].rstrip() for line in schema.splitlines())
     return [statement.strip() for statement in bare.split(";") if statement.strip()]
 
 
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _to_2}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _to_2, 3: _to_3}

@@ -54,6 +54,7 @@ def expire(connection: sqlite3.Connection, before: datetime) -> int:
                 connection.execute(f"DELETE FROM {table} WHERE record = ?", (row["seq"],))  # noqa: S608 -- two constants
             connection.execute("DELETE FROM record WHERE seq = ?", (row["seq"],))
             ledger.count_expired(connection, row["state"], 1, known=True)
+        connection.execute("DELETE FROM followup WHERE closed_at < ?", (millis(before),))
         if found:
             connection.execute(
                 "DELETE FROM conventions WHERE fingerprint NOT IN "

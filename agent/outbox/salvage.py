@@ -38,6 +38,7 @@ TABLES = (
     "conventions",
     "setting",
     "opened",
+    "followup",
 )
 
 
@@ -146,6 +147,8 @@ def _rowid_table(values: tuple[Value, ...]) -> str | None:
             return "body"
         case (None, str(), bytes(), int()):
             return "epoch_key"
+        case (None, str(), int(), str(), *_) if len(values) == 9:
+            return "followup"
         case (None, int()):
             return "epoch"
         case (None, str(), str(), str(), *_) if len(values) == 10:

@@ -86,6 +86,19 @@ CREATE TABLE opened (
     sealed BLOB    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Failed or impossible verifications, until a named person closes them: with the record, or without one.
+CREATE TABLE followup (
+    seq         INTEGER PRIMARY KEY,
+    id          TEXT    NOT NULL UNIQUE,      -- the record's, or the attempt's that became none
+    opened_at   INTEGER NOT NULL,
+    reason      TEXT    NOT NULL,
+    wrapped_key BLOB,                         -- both NULL once it is closed
+    sealed      BLOB,
+    closed_at   INTEGER,
+    closed_by   TEXT,
+    closed_how  TEXT
+) STRICT;
+
 -- The balance, moved in the same transactions as the records themselves.
 CREATE TABLE ledger (
     only        INTEGER PRIMARY KEY CHECK (only = 1),

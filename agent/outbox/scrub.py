@@ -23,6 +23,7 @@ SMALL_TABLES = (
     "epoch",
     "epoch_key",
     "setting",
+    "followup",
 )
 
 

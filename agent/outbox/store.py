@@ -14,9 +14,10 @@ from types import TracebackType
 from agent import logs
 from agent.catalogue import AgentError
 from agent.clock import Clock
-from agent.outbox import admin, claims, intake, ledger, retention, rows, startup
+from agent.outbox import admin, claims, followups, intake, ledger, retention, rows, startup
 from agent.outbox.administration import Administration
 from agent.outbox.claims import Claim, Settlement
+from agent.outbox.followups import FollowUpRows
 from agent.outbox.identity import Machine
 from agent.outbox.ledger import Balance
 from agent.outbox.owner import DiskFull, IoTrouble, transaction
@@ -55,6 +56,7 @@ class Outbox:
         #: Whether this is a copy of another machine's state directory: it takes records and sends none.
         self.copied = opened.copied
         self.administration = Administration(self._owner, self._vault, clock)
+        self.followups = FollowUpRows(self._owner, self._vault, clock)
         self.upkeep = Upkeep(self._state_dir, self._owner, self._vault, clock)
 
     @classmethod
@@ -106,6 +108,8 @@ class Outbox:
     ) -> None:
         """Keep one verification: when this returns it is durable, and its opened mark is gone.
 
+        One that did not pass stands on the list of follow-ups from the same commit on.
+
         The same id with the same content again is success; `content` is the digest that tells, where facts
         and pictures themselves do not. AgentError: E3109 the same id with other content, E3101 over the
         quota, E3102 disk full, E3103 the disk failed and the record is not there.
@@ -125,10 +129,11 @@ class Outbox:
             },
             plain,
         )
+        followup = followups.of_verification(self._vault, verification, self._clock.now())
         self._check_room(int(str(meta["size"])))
         try:
             self._owner.run_if_room(
-                partial(intake.insert, meta=meta, bodies=bodies, max_bytes=self._max_bytes)
+                partial(intake.insert, meta=meta, bodies=bodies, followup=followup, max_bytes=self._max_bytes)
             )
         except IoTrouble:
             # Unknown, not failed: only the reopened file can tell.

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.catalogue import AgentError
-from agent.outbox import intake, ledger
+from agent.outbox import followups, intake, ledger
 from agent.outbox.claims import kept_conventions
 from agent.outbox.owner import transaction
 from agent.outbox.rows import find, millis
@@ -64,6 +64,7 @@ def packed(connection: sqlite3.Connection, vault: Vault, record: str) -> bytes:
         except AgentError as error:
             head["unreadable"] = error.code
             bodies = _sealed(connection, row)
+    head["followup"] = followups.open_of(connection, vault, record)
     head["bodies"] = {kind: len(body) for kind, body in bodies.items()}
     text = json.dumps(head, ensure_ascii=False).encode()
     return _LENGTH.pack(len(text)) + text + b"".join(bodies.values())
@@ -101,6 +102,8 @@ def unpack(
             _insert_erased(connection, meta, head.get("receipt", {}).get("person", ""))
         if "receipt" in head:
             _insert_receipt(connection, meta["id"], head["receipt"])
+        if head.get("followup") is not None:
+            followups.insert_within(connection, followups.of_import(vault, meta["id"], head["followup"]))
     return meta["id"], True
 
 

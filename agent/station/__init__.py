@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from agent.station.loop import Parts, Station
+from agent.station.events import Again, DeskInput, Ending, EndIt
+from agent.station.loop import Station
+from agent.station.work import Parts
 
-__all__ = ["Parts", "Station"]
+__all__ = ["Again", "DeskInput", "EndIt", "Ending", "Parts", "Station"]

@@ -30,17 +30,17 @@ from agent.station.events import (
     DeskEvent,
     DeskInput,
     Effect,
-    EndIt,
     Ending,
+    EndIt,
     FollowUp,
     Keep,
     Kept,
     Light,
     Look,
-    LookFailed,
     Looked,
-    NotKept,
+    LookFailed,
     Note,
+    NotKept,
     OpenAttempt,
     Presented,
     ReaderLost,
@@ -179,11 +179,17 @@ def _presented(desk: Desk, presented: Presented, now: float) -> Step:
             return _begin(desk, presented, [], now)
         case Phase.ANNOUNCED:
             return _ended(replace(desk, waiting=presented), Ending.EXCHANGED, "", now)
+        case Phase.LOOKING if _same(desk.current, presented):
+            return desk, []  # lifted and laid down again: the look goes on
         case Phase.LOOKING:
             stopped = replace(desk, waiting=presented, ending=desk.ending or Ending.EXCHANGED)
             return stopped, [StopLooking()]
         case _:
             return replace(desk, waiting=presented), []
+
+
+def _same(one: Presented | None, other: Presented) -> bool:
+    return one is not None and bool(one.card.number) and one.card.number == other.card.number
 
 
 def _begin(desk: Desk, presented: Presented, before: list[Effect], now: float) -> Step:

@@ -1,4 +1,4 @@
-"""What has to be said of a card before any picture is taken: it may be the companion's, or no longer valid. Pure."""
+"""What has to be said of a card before any picture is taken: the companion's, or no longer valid. Pure."""
 
 from __future__ import annotations
 

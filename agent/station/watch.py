@@ -69,9 +69,11 @@ class Presented:
 @dataclass(frozen=True)
 class NotAgain:
     """A card was read that is not verified by itself; `code` says why, and that lifting it and laying it
-    down again will do."""
+    down again, or a person's word, will do."""
 
     code: str
+    card: CardRecord = field(repr=False)
+    at: float
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,12 @@ class ReaderWatch:
         """Say that a record of this card is durable."""
         self._advance(presence.Kept(self._means.memory.identity(card), self._means.monotonic()))
 
+    @property
+    def lying(self) -> bool:
+        """Return whether the card read last is known to lie there still; strict firmware may never tell."""
+        there = self._presence
+        return there.stage is presence.Stage.LYING and (there.probe or there.lenient)
+
     def close(self) -> None:
         """Give the line back."""
         self._up = False
@@ -251,7 +259,7 @@ class ReaderWatch:
             if outcome is Outcome.PRESENTED:
                 happened.append(Presented(card, found_at))
             else:
-                happened.append(NotAgain(_NOT_AGAIN[outcome]))
+                happened.append(NotAgain(_NOT_AGAIN[outcome], card, found_at))
 
     def _with_newest_address(self, reader: SdtReader, card: CardRecord) -> tuple[CardRecord, bool]:
         """Add the address appended to the chip; its absence costs no card. Return whether it was answered."""

@@ -48,6 +48,10 @@ def _promises(own: Ownership, marks: list[list[str]]) -> list[str]:
     for what, record, *_ in (mark for mark in marks if mark[0] in {"delivered", "discarded"}):
         if rows.states.get(record, what) != what:
             faults.append(f"{what} became {rows.states[record]}")
+    for what, case, *_ in (mark for mark in marks if mark[0] in {"followed", "closed"}):
+        closed = rows.cases.get(case, 1 if may_be_gone else None)
+        if closed is None or (what == "closed" and not closed):
+            faults.append(f"a case {what} is {'gone' if closed is None else 'open again'}")
     faults += [f"{one.record}: {one.code}" for one in own.outbox.administration.check() if one.code]
     return faults
 
@@ -62,6 +66,7 @@ class _Rows:
     bytes_off: int
     no_receipt: int
     twice: int
+    cases: dict[str, int]  # id -> whether it is closed, and forgotten
 
 
 def _rows(connection: sqlite3.Connection) -> _Rows:
@@ -76,6 +81,7 @@ def _rows(connection: sqlite3.Connection) -> _Rows:
         bytes_off=int(off) + abs(int(ledger or 0)),
         no_receipt=int(connection.execute(one + unproved).fetchone()[0]),
         twice=int(connection.execute(twice).fetchone()[0]),
+        cases=dict(connection.execute("SELECT id, wrapped_key IS NULL FROM followup").fetchall()),
     )
 
 

@@ -11,18 +11,20 @@ import random
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from hmpt_support import config
-from outbox_support import HandClock, receipt, verification
+from outbox_support import NAME, NUMBER, HandClock, receipt, verification
 
 from agent import keys
 from agent.catalogue import AgentError
 from agent.config.schema import Config
 from agent.outbox import Outbox, SettleDelivered, SettleHeld, SettleLater, SettleParked, owner, space, store
+from agent.outbox.followups import Person
 from agent.ownership import Ownership, owning
-from agent.records import FaceResult, Hold, PictureKind, Supplement
+from agent.records import FaceResult, FaceVerdict, Hold, PictureKind, Supplement
 from power_cut import mutants
 
 MARK_FD = 199
@@ -57,6 +59,9 @@ class Life:
 
     def put(self) -> None:
         one = verification(f"{self.rng.getrandbits(128):032x}", at=self.clock.now())
+        followed = self.rng.random() < 0.2
+        if followed:
+            one = replace(one, face=FaceVerdict(FaceResult.NOT_VERIFIED, reason="no_face"))
         size = self.rng.choice((300, 3000, 40_000))
         pictures = {PictureKind.CAMERA: self.rng.randbytes(size), PictureKind.CARD: self.rng.randbytes(200)}
         holds = {Hold.OPERATOR: "operationUser"} if self.rng.random() < 0.2 else {}
@@ -66,6 +71,8 @@ class Life:
             mark("putting", one.id)
             self.outbox.put(one, pictures, person=f"p{self.rng.randrange(5)}", holds=holds)
             mark("put", one.id)
+            if followed:
+                mark("followed", one.id)
         self.own.audit.append("record.accepted", who="station", target=one.id)
         self.known.append(one.id)
 
@@ -139,6 +146,16 @@ class Life:
         if self.rng.random() < 0.3:
             self.outbox.upkeep.checkpoint()
 
+    def follow_up(self) -> None:
+        case = f"{self.rng.getrandbits(128):032x}"
+        if self.rng.random() < 0.5:
+            self.outbox.open_attempt(case)
+            self.outbox.followups.add(case, "refused", Person(NAME, NUMBER))
+            mark("followed", case)
+        for one in self.outbox.followups.listed(1):
+            self.outbox.followups.close(one.id, "it", "a test")
+            mark("closed", one.id)
+
     def ballast(self) -> None:
         if self.own.ballast.stands():
             self.own.ballast.give_up()
@@ -170,6 +187,7 @@ def live(state_dir: Path, seed: int) -> None:
                 one.complete: 8,
                 one.administer: 10,
                 one.keep_house: 8,
+                one.follow_up: 4,
                 one.ballast: 2,
                 one.rotate: 2,
                 one.replace_key: 2,
