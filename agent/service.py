@@ -37,8 +37,8 @@ from agent.intake.keeping import Intake
 from agent.intake.keeping import Parts as IntakeParts
 from agent.live import Live
 from agent.notify import notify, watchdog_interval_s
-from agent.ops.status import line as status_line
 from agent.operators import Operators
+from agent.ops.status import line as status_line
 from agent.ownership import Ownership, owning
 from agent.station import Parts as StationParts
 from agent.station import Station

@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.board import Event
 from agent.catalogue import entry
+from agent.station import events as at_desk
 from agent.station import flow
 from agent.supervisor import LoopState
 
@@ -62,7 +63,7 @@ def stage(
     if code in KEPT and not shown:
         code = flow.READY_FOR_CARD
     said = sentence(code, facts.get(code, {}), lang)
-    if light == flow.Light.BUSY.value:
+    if light == at_desk.Light.BUSY.value:
         return {"state": "busy", **said, "steps": steps(events), **_looking(topics, events, lang)}
     if code in KEPT:
         return {"state": "kept", **said, "steps": steps(events)}
@@ -76,9 +77,9 @@ def _trouble(
     silent = [loop.name for loop in loops if loop.name in AT_THE_DESK and (loop.late_s or not loop.alive)]
     if silent:
         return NOT_ANSWERING, {"loops": ", ".join(silent)}
-    if light == flow.Light.BUSY.value:
+    if light == at_desk.Light.BUSY.value:
         return None
-    if light == flow.Light.ATTENTION.value and entry(code).who != "registrar":
+    if light == at_desk.Light.ATTENTION.value and entry(code).who != "registrar":
         return code, {}
     if topics.get("outbox", {}).get("code") in NOT_TAKING:
         return str(topics["outbox"]["code"]), {}

@@ -96,6 +96,7 @@ Step = tuple[Desk, list[Effect]]
 
 READY_FOR_CARD = "I1001"
 LOOK_AT_CAMERA = "I1002"
+KEPT, KEPT_HELD = "I3001", "I3002"
 LAY_AGAIN = "W1001"
 CARD_LEFT = "W1005"
 NO_PICTURE = "no_picture"

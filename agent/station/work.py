@@ -14,6 +14,7 @@ from agent.config.schema import Config
 from agent.outbox import Outbox
 from agent.records import FaceResult, PictureKind
 from agent.station import events
+from agent.station.flow import KEPT, KEPT_HELD
 from agent.verify import reasons_to_hold, verify
 from agent.vision import Observation, Vision
 from drivers.card import CardRecord
@@ -27,9 +28,8 @@ log = logs.get(__name__)
 LOOK_S = 8.0
 
 COMPARED = {FaceResult.PASSED: "I2001", FaceResult.FAILED: "I2003", FaceResult.NOT_VERIFIED: "I2004"}
-#: What the registrar reads of a record that did not pass.
+#: What the registrar's list and the journal say of a record that did not pass.
 TOLD = {FaceResult.FAILED: "W2001", FaceResult.NOT_VERIFIED: "W2002"}
-KEPT, KEPT_HELD = "I3001", "I3002"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Work:
             parts.board.event(error.code, **error.facts)
             return events.NotKept(attempt, error.code)
         self._told_kept(attempt, card, observation, holds=len(holds))
-        return events.Kept(attempt, TOLD.get(observation.verdict.result) or (KEPT_HELD if holds else KEPT))
+        # The same whatever the result: the screen stands where the woman and the queue behind her see it.
+        return events.Kept(attempt, KEPT_HELD if holds else KEPT)
 
     def _told_kept(self, attempt: str, card: CardRecord, observation: Observation, *, holds: int) -> None:
         parts, result = self._parts, observation.verdict.result
