@@ -3,7 +3,7 @@
 Every line names a code of the catalogue; its sentence is the catalogue's title in the configured
 language, followed by `key=value` fields. A person appears only as a keyed pseudonym. A second net
 (`Redaction`) takes out whatever looks like an identity number, should a sentence of somebody else's
-carry one.
+carry one. A device that fails again and again is told once, then counted (repeats.py).
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import logging
 import os
 import re
 import sys
+import time
+from collections.abc import Mapping
 from typing import TextIO
 
-from agent import sm
+from agent import journal, sm
 from agent.catalogue import entry
+from agent.repeats import Repeats
 from drivers.errors import CodedError
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-#: journald reads the priority from the line's head (sd-daemon(3)).
-_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+#: What goes over the reader's line, below everything else; drivers.transport.traced says how much of it.
+TRAFFIC = 5
+logging.addLevelName(TRAFFIC, "TRAFFIC")
 
 #: Identity numbers old and new, and foreigners' permit numbers. Longer digit runs (times, ids) are hex or
 #: start elsewhere; a record id is 32 hex digits and is not caught because of the boundaries.
@@ -65,10 +69,11 @@ def say_error(logger: logging.Logger, error: CodedError, **fields: object) -> No
 class LineFormatter(logging.Formatter):
     """`sentence [CODE] key=value ...`, redacted, one line; with a priority mark below systemd."""
 
-    def __init__(self, lang: str, *, priority: bool) -> None:
+    def __init__(self, lang: str, *, priority: bool = False, bare: bool = False) -> None:
         super().__init__()
         self._lang = lang
         self._priority = priority
+        self._bare = bare
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a traceback's lines are joined so that one event stays one entry."""
@@ -82,22 +87,33 @@ class LineFormatter(logging.Formatter):
         if record.exc_info:
             text += " | " + self.formatException(record.exc_info).replace("\n", " | ")
         text = redact(text.replace("\n", " "))
+        if self._bare:  # the journal has time and priority of its own
+            return text
         if self._priority:
-            return f"<{_PRIORITY.get(record.levelno, 6)}>{text}"
+            return f"<{journal.priority(record.levelno)}>{text}"
         stamp = self.formatTime(record, "%H:%M:%S")
         return f"{stamp}.{int(record.msecs):03d} {record.levelname:<7} {text}"
 
 
-def set_up(lang: str, level: str, stream: TextIO | None = None) -> None:
-    """Send everything to one stream, formatted; call once, at the start of a process."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(LineFormatter(lang, priority="JOURNAL_STREAM" in os.environ))
+def set_up(lang: str, level: str, stream: TextIO | None = None, env: Mapping[str, str] = os.environ) -> None:
+    """Send everything to one place, formatted; call once, at the start of a process.
+
+    Under systemd that is the journal with its fields, elsewhere lines on `stream` (standard error).
+    """
+    out = stream or sys.stderr
+    native = stream is None and journal.ours(sys.stderr.fileno(), env)
+    lines: logging.Handler = logging.StreamHandler(out)
+    lines.setFormatter(LineFormatter(lang, priority="JOURNAL_STREAM" in env))
+    handler = journal.JournalHandler(lines) if native else lines
+    if native:
+        handler.setFormatter(LineFormatter(lang, bare=True))
+    handler.addFilter(Repeats(time.monotonic))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
     # These print headers and addresses of whole requests at DEBUG, tickets included.
     for name in ("urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    set_level(level)
 
 
 def get(name: str) -> logging.Logger:
@@ -106,5 +122,20 @@ def get(name: str) -> logging.Logger:
 
 
 def set_level(level: str) -> None:
-    """Change the level of a running process."""
+    """Put the configured level in force. `traffic` is announced: nobody shall leave it on unawares."""
     logging.getLogger().setLevel(level.upper())
+    if level == "traffic":
+        say(get(__name__), "W8701")
+
+
+def louder(configured: str) -> None:
+    """Say more until `quieter`: all but the reader's line, which the configuration alone turns on."""
+    root = logging.getLogger()
+    root.setLevel(min(root.level, logging.DEBUG))
+    say(get(__name__), "I8701", level="debug", configured=configured)
+
+
+def quieter(configured: str) -> None:
+    """Go back to the configured level."""
+    say(get(__name__), "I8701", level=configured, configured=configured)
+    set_level(configured)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -40,6 +39,7 @@ from agent.notify import notify, watchdog_interval_s
 from agent.operators import Operators
 from agent.ops.status import line as status_line
 from agent.ownership import Ownership, owning
+from agent.signals import Asked, listening
 from agent.station import Parts as StationParts
 from agent.station import Station
 from agent.supervisor import Loop, LoopState, Supervisor
@@ -49,6 +49,7 @@ from agent.vision import CameraState, EngineState, Vision
 from drivers import photo
 from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
+from drivers.transport.traced import Traced
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -220,7 +221,9 @@ class Agent:
         return StationParts(
             config=self.live.config,
             open_reader=lambda: SdtReader(
-                open_transport(config.reader.port), self._clock.monotonic, config.reader.port
+                Traced(open_transport(config.reader.port), config.reader.port),
+                self._clock.monotonic,
+                config.reader.port,
             ),
             decoder=_decoder(config),
             vision=self._vision,
@@ -328,12 +331,12 @@ def running(config: Config, clock: Clock) -> Iterator[Agent]:
 
 
 def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
-    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reloads. A second signal kills."""
+    """Run the daemon in the foreground until SIGTERM or SIGINT; a second one kills. `Asked`: others."""
     config = load(config_path)
     logs.set_up(config.lang, config.logging.level)
-    stop, hangup = threading.Event(), threading.Event()
+    stop, asked = threading.Event(), Asked()
     with ExitStack() as stack:
-        stack.enter_context(_signals(stop, hangup))
+        stack.enter_context(listening(stop, asked))
         agent = stack.enter_context(running(config, SystemClock()))
 
         def reload() -> None:
@@ -342,14 +345,14 @@ def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
         verbs = handlers(agent.powers(reload))
         stack.enter_context(ControlServer.at(agent.own.state_dir, env, verbs))
         notify("READY=1", env)
-        _tick(agent, stop, hangup, reload, env)
+        _tick(agent, stop, asked, reload, env)
         notify("STOPPING=1", env)
 
 
 def _tick(
     agent: Agent,
     stop: threading.Event,
-    hangup: threading.Event,
+    asked: Asked,
     reload: Callable[[], None],
     env: Mapping[str, str],
 ) -> None:
@@ -359,33 +362,8 @@ def _tick(
         if agent.own.outbox.damaged:
             # The next start salvages: what is still readable goes on, within seconds.
             raise AgentError("E3107", reason="met while running")
-        if hangup.is_set():
-            hangup.clear()
-            try:
-                reload()
-            except AgentError as error:
-                logs.say_error(log, error)
+        asked.answer(reload, agent.live.config().logging.level)
         # From the board alone: the watchdog must not depend on a disk being fast.
         told = {event.code: event.facts for event in agent.board.events()}
         status = status_line(agent.board.snapshot(), told, agent.live.config().lang)
         notify(f"STATUS={status}" + ("\nWATCHDOG=1" if agent.healthy() else ""), env)
-
-
-@contextmanager
-def _signals(stop: threading.Event, hangup: threading.Event) -> Iterator[None]:
-    """Turn signals into events; after the first request to stop the old handlers stand again."""
-
-    def on_stop(number: int, _frame: object) -> None:
-        signal.signal(number, before[number])
-        stop.set()
-
-    def on_hangup(_number: int, _frame: object) -> None:
-        hangup.set()
-
-    wanted = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_hangup}
-    before = {int(number): signal.signal(number, handler) for number, handler in wanted.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -187,7 +187,7 @@ def test_systemd_hears_of_readiness_status_watchdog_and_stop(tmp_path: Path) -> 
         with site.daemon(settings) as daemon, site.reader(1):
             wait_for("ready", lambda: hears("READY=1"))
             wait_for("fed", lambda: hears("WATCHDOG=1"))
-            wait_for("the status is the screen's line", lambda: hears("STATUS=已保存，请继续登记"))
+            wait_for("the status is the screen's line", lambda: hears("已保存，请继续登记"))
             daemon.send(signal.SIGHUP)
             wait_for("reloaded", lambda: "[I8004]" in site.log())
             assert daemon.terminate(STOP_S) == 0

@@ -30,6 +30,8 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     if not device.machine_code.endswith(device.device_no):
         yield ("device", "machine_code"), "W6102", {}
     yield from _listening(config.console.listen)
+    if config.logging.level == "traffic":
+        yield ("logging", "level"), "W6110", {}
     shown = sum(int(part) for part in config.console.mask.number.split("+"))
     if shown >= 8:
         yield ("console", "mask", "number"), "W6104", {"shown": str(shown)}

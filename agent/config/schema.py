@@ -299,7 +299,7 @@ class Console(Section):
 
 
 class Logging(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["traffic", "debug", "info", "warning", "error"] = "info"
 
 
 class Config(Section):
