@@ -25,7 +25,7 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     yield from _face(config.face)
     yield from _intake(config)
     platform, device = config.platform, config.device
-    if not _loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
+    if not is_loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
         yield ("platform", "encrypt"), "W6101", {}
     if not device.machine_code.endswith(device.device_no):
         yield ("device", "machine_code"), "W6102", {}
@@ -39,7 +39,7 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
 
 def _test_sources(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     """Made-up data must never reach a province: test sources go with a platform on loopback alone."""
-    if _loopback(config.platform.base_url):
+    if is_loopback(config.platform.base_url):
         return
     found = {
         ("camera", "source"): is_file_source(config.camera.source),
@@ -104,7 +104,8 @@ def _is_pty(port: str) -> bool:
     return os.path.realpath(port).startswith("/dev/pts/")
 
 
-def _loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Return whether a URL names this machine."""
     return _is_loopback_host(urlsplit(url).hostname or "")
 
 

@@ -61,6 +61,8 @@ class SimulatedPlatform:
         self._composer = Composer(self._party)
         self._schedule = Schedule()
         self._closing = threading.Event()
+        self._count_lock = threading.Lock()
+        self.requests = 0  # that reached either interface
         self._server = _Server(port, self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="platform", daemon=True
@@ -127,7 +129,9 @@ class SimulatedPlatform:
         return self._clock() + self.faults.skew
 
     def due(self, path: str) -> frozenset[str]:
-        """Return which faults befall the request that just came in."""
+        """Return which faults befall the request that just came in, and count it."""
+        with self._count_lock:
+            self.requests += 1
         return self._schedule.next(self.faults, record=path.endswith(VERIFICATION))
 
     def serve(self, request: Request, names: frozenset[str]) -> Answer:
@@ -162,6 +166,7 @@ class SimulatedPlatform:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = SILENCE_S
+    disable_nagle_algorithm = True  # head and body leave in two pieces; the second must not wait for an ACK
     server: _Server
 
     def do_POST(self) -> None:

@@ -1,0 +1,327 @@
+"""`probe`: find out how this site's platform wants to be spoken to, with the device's own data alone.
+
+The search itself is `agent.hmpt.probing`; here it is driven, told and brought to an end.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from agent import keys
+from agent.catalogue import AgentError
+from agent.cli import probe_words as words
+from agent.cli.options import Settings, Verb, json_option, pass_settings
+from agent.cli.screen import complain, print_json
+from agent.clock import SystemClock
+from agent.config import Config
+from agent.config.rules import is_loopback
+from agent.config.schema import Device
+from agent.control.ask import as_owner_of
+from agent.hmpt.asking import Asker
+from agent.hmpt.likelihood import Guess
+from agent.hmpt.probing import MAX_REQUESTS, Cause, Conclusion, Search, Try, Why
+from agent.hmpt.readings import Reading, Stage
+from agent.hmpt.signing import Identity
+
+#: A platform in the province is not asked faster than this.
+LEAST_S = 1.0
+UNAVAILABLE = 69
+#: Guesses that a dry run lists.
+SHOWN = 12
+
+
+def register(group: click.Group) -> None:
+    """Add the verb of this file."""
+    group.add_command(probe)
+
+
+@click.command(cls=Verb)
+@click.option("--dry-run", is_flag=True, help="只显示将要发送的内容 / only show what would be sent")
+@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(min=0),
+    default=LEAST_S,
+    show_default=True,
+    help="两次请求间隔（秒） / seconds between requests; less than 1 on loopback only",
+)
+@click.option(
+    "--max-requests",
+    type=click.IntRange(1, MAX_REQUESTS),
+    default=MAX_REQUESTS,
+    show_default=True,
+    help="最多请求次数 / requests at the most",
+)
+@json_option
+@pass_settings
+def probe(
+    settings: Settings, dry_run: bool, yes: bool, interval_s: float, max_requests: int, as_json: bool
+) -> None:
+    """探明平台的约定 / find the platform's conventions, with /machine/info alone: no personal data."""
+    config = settings.config()
+    if interval_s < LEAST_S and not is_loopback(config.platform.base_url):
+        raise click.BadParameter(f"at least {LEAST_S:g}", param_hint="--interval")
+    with _asker(config) as asker:
+        session = Session(settings, config, asker, quiet=as_json)
+        search = asker.search(max_requests)
+        session.show_plan(search, interval_s)
+        if dry_run:
+            session.show_dry_run(search)
+            return
+        if not yes and sys.stdin.isatty():
+            session.confirm()
+        session.finish(session.drive(search, interval_s), as_json=as_json)
+
+
+@contextmanager
+def _asker(config: Config) -> Iterator[Asker]:
+    """Yield what makes the requests, with the secrets read as the daemon reads them."""
+    platform = config.platform
+    with as_owner_of(Path(config.state_dir)):
+        identity = Identity(
+            platform.org_app_id,
+            keys.read_secret(platform.org_app_secret, "platform.org_app_secret"),
+            keys.read_secret(platform.authorization, "platform.authorization").decode(),
+        )
+    asker = Asker(config, identity, SystemClock())
+    try:
+        yield asker
+    finally:
+        asker.close()
+
+
+@dataclass
+class Session:
+    """One run of the command: what was asked and answered, told as it happens. JSON leaves stdout alone."""
+
+    settings: Settings
+    config: Config
+    asker: Asker
+    quiet: bool
+    steps: list[tuple[Try, Reading]] = field(default_factory=list)
+
+    # --- before ---------------------------------------------------------------------------------------
+
+    def show_plan(self, search: Search, interval_s: float) -> None:
+        """Show what will be said to whom, letter for letter: a registration cannot be undone."""
+        platform = self.config.platform
+        self._say(
+            "以 /machine/info 试探平台的约定。只发送以下设备信息，不含任何个人信息：",
+            "Probing by /machine/info. Only these values of the device are sent, no personal data:",
+        )
+        for name, value in device_values(self.config.device).items():
+            click.echo(f"  {name:<21} {value}", err=self.quiet)
+        via = f" (proxy {platform.proxy})" if platform.proxy else ""
+        self._say(
+            f"平台 {platform.base_url}{via}；机构 {platform.org_app_id}",
+            f"platform {platform.base_url}{via}; organisation {platform.org_app_id}",
+        )
+        self._say(
+            f"最多 {search.limit} 次请求，间隔 {interval_s:g} 秒",
+            f"at most {search.limit} requests, {interval_s:g} s apart",
+        )
+        self._say(
+            "第一次被读懂时，平台会登记这台设备；登记后不能撤销，也不能修改。已登记过则无变化（B2301）。",
+            "The first request that is understood registers the device. That cannot be undone or changed. "
+            "If it is registered already nothing changes (B2301).",
+        )
+
+    def confirm(self) -> None:
+        """Ask a person. click.Abort when the answer is no."""
+        question = (
+            "以上各值与管理员录入的逐字一致，继续吗？"
+            if self.settings.language == "zh"
+            else "Are these values, letter for letter, what the administrator entered? Go on?"
+        )
+        if not click.confirm(question, err=True):
+            self._say("没有发送任何请求。", "Nothing was sent.")
+            raise click.Abort
+
+    def show_dry_run(self, search: Search) -> None:
+        """Show the first request without ticket and signature, and what would follow if it were refused."""
+        first = search.step()
+        if not isinstance(first, Try):
+            return
+        request = self.asker.request(first)
+        self._say("将首先发送：", "First:")
+        click.echo(f"  POST {self.config.platform.base_url.rstrip('/')}/machine/info", err=self.quiet)
+        elided = {"hmpt-portal-sign": 6, "Authorization": 0}
+        for name, value in request.headers.items():
+            shown = value if name not in elided else f"{value[: elided[name]]}… ({len(value)})"
+            click.echo(f"  {name}: {shown}", err=self.quiet)
+        self._say(
+            f"  报文 {request.body.length} 字节（明文 {request.plain_length} 字节）",
+            f"  body of {request.body.length} bytes ({request.plain_length} in plain)",
+        )
+        self._say("若无理由地被拒，依次改为：", "Refused without a reason, it would go on with:")
+        before = first.guess
+        for number, guess in enumerate(search.ranked(SHOWN), start=1):
+            if number > SHOWN:
+                break
+            if number > 1:
+                click.echo(f"  {number:>2}  {words.differences(guess, before)}", err=self.quiet)
+        self._say("没有发送任何请求。", "Nothing was sent.")
+
+    # --- meanwhile ------------------------------------------------------------------------------------
+
+    def drive(self, search: Search, interval_s: float) -> Conclusion:
+        """Make the search's requests one after the other until it ends."""
+        try:
+            while not isinstance(following := search.step(), Conclusion):
+                if self.steps:
+                    time.sleep(interval_s)
+                self._show_try(following)
+                reading = self.asker.ask(following)
+                self._show_answer(reading)
+                self.steps.append((following, reading))
+                search = search.after(following, reading)
+        except KeyboardInterrupt:
+            self._say(
+                f"\n已中断：问了 {len(self.steps)} 次。设备可能已登记；再次运行无害（B2301 同样算数）。",
+                f"\ninterrupted after {len(self.steps)} requests. The device may be registered by now; "
+                "running this again does no harm (B2301 counts as well).",
+            )
+            raise click.Abort from None
+        return following
+
+    def _show_try(self, attempt: Try) -> None:
+        before = self.steps[-1][0].guess if self.steps else None
+        why = words.WHY[attempt.why][self._column]
+        what = words.differences(attempt.guess, before)
+        shown = attempt.why in {Why.CONFIGURED, Why.LIKELIEST, Why.PADDING}
+        click.echo(f"{len(self.steps) + 1:>3}  {why}", err=self.quiet)
+        if shown and what:
+            click.echo(f"     {what}", err=self.quiet)
+
+    def _show_answer(self, reading: Reading) -> None:
+        click.echo(f"     → {reading.shown}", err=self.quiet)
+        click.echo(f"       {words.MEANS[reading.stage][self._column]}", err=self.quiet)
+
+    # --- afterwards -----------------------------------------------------------------------------------
+
+    def finish(self, end: Conclusion, *, as_json: bool) -> None:
+        """Tell the result. Exit status 69, with the cause told, when nothing usable was found."""
+        found = end.cause is None
+        if as_json:
+            print_json(self._as_json(end))
+        elif end.guess is not None and end.reading is not None:
+            self._show_found(end, end.guess, end.reading)
+        if not found:
+            complain(self._failure(end), self.settings.language)
+            raise SystemExit(UNAVAILABLE)
+
+    def _show_found(self, end: Conclusion, guess: Guess, reading: Reading) -> None:
+        if end.cause is None:
+            count = len(self.steps)
+            self._say(
+                f"\n找到了，共 {count} 次请求。依据：", f"\nFound, by {count} requests. Why this is sure:"
+            )
+            for proof in words.proofs(reading, end.answer_time, already=self._known_before()):
+                click.echo(f"  - {proof[self._column]}")
+            self._say("\n写入配置（保留其余各项）：\n", "\nPaste into the configuration (leave the rest):\n")
+        else:
+            self._say(
+                "\n平台读懂的约定（还不能用，见下）：\n",
+                "\nWhat the platform understood (of no use yet, see below):\n",
+            )
+        click.echo(self._yaml(end, guess))
+        if end.cause is None:
+            self._say(
+                "然后运行 kiosk-agent check 和 kiosk-agent reload。排队的记录将按新约定发出。",
+                "Then run kiosk-agent check and kiosk-agent reload. What waits goes out by these.",
+            )
+        if guess.encrypt != self.config.platform.encrypt:
+            self._say(
+                "注意：platform.encrypt 与现在的配置不同。关闭加密前须有卫健委的书面同意：记录含个人信息。",
+                "Note: platform.encrypt differs from what is configured. Switch encryption off only if the "
+                "health commission says so in writing: records are personal data.",
+            )
+
+    def _yaml(self, end: Conclusion, guess: Guess) -> str:
+        values = {"encrypt": guess.encrypt, "conventions": self._proven(end, guess)}
+        return yaml.safe_dump({"platform": values}, allow_unicode=True, sort_keys=False).rstrip() + "\n"
+
+    def _proven(self, end: Conclusion, guess: Guess) -> dict[str, Any]:
+        """Return the keys of the configuration that the probe has settled."""
+        conventions = self._conventions(end, guess)
+        names = [name for name in asdict(guess) if name != "encrypt"]
+        if guess.encrypt:
+            names.remove("body_shape")
+        else:
+            names = [name for name in names if name not in {"sm4_key", "padding", "cipher_encoding"}]
+        if end.answer_time is not None:
+            names.append("answer_time")
+        return {name: conventions[name] for name in names}
+
+    def _conventions(self, end: Conclusion, guess: Guess) -> dict[str, Any]:
+        base = self.config.platform.conventions
+        found = guess.conventions(base).model_dump(by_alias=True, mode="json")
+        if end.answer_time not in {None, "own"} and base.answer_time == "auto":
+            found["answer_time"] = end.answer_time
+        return found
+
+    def _as_json(self, end: Conclusion) -> dict[str, Any]:
+        guess, reading = end.guess, end.reading
+        return {
+            "found": end.cause is None,
+            "conventions": {} if guess is None else self._conventions(end, guess),
+            "encrypt": None if guess is None else guess.encrypt,
+            "cause": None if end.cause is None else end.cause.value,
+            "code": None if end.cause is None else words.code(end.cause, reading),
+            "requests": len(self.steps),
+            "already_registered": self._known_before(),
+            "skew_s": None if reading is None or reading.skew_s is None else round(reading.skew_s, 1),
+            "steps": [
+                {"why": attempt.why.value, "stage": said.stage.value, "answer": said.shown}
+                for attempt, said in self.steps
+            ],
+        }
+
+    def _failure(self, end: Conclusion) -> AgentError:
+        cause = end.cause or Cause.NOTHING_FITS
+        reading = end.reading
+        detail = "-" if reading is None else reading.shown
+        skew = self._skew()
+        return AgentError(words.code(cause, reading), detail=detail, skew=skew)
+
+    def _known_before(self) -> bool:
+        """Return whether the device was known before this probe, by the first answer that understood."""
+        accepted = (reading for _, reading in self.steps if reading.stage is Stage.DONE)
+        first = next(accepted, None)
+        return first is not None and first.already
+
+    def _skew(self) -> str:
+        seen = [reading.skew_s for _, reading in self.steps if reading.skew_s is not None]
+        return f"{seen[-1]:+.0f}" if seen else "?"
+
+    @property
+    def _column(self) -> int:
+        return 0 if self.settings.language == "zh" else 1
+
+    def _say(self, zh: str, en: str) -> None:
+        click.echo((zh, en)[self._column], err=self.quiet)
+
+
+def device_values(device: Device) -> dict[str, str]:
+    """Return what /machine/info says, under the document's names."""
+    return {
+        "deptId": device.dept_id,
+        "deptName": device.dept_name,
+        "machineManufacturer": device.manufacturer,
+        "machineMode": device.model,
+        "purchaseTime": device.purchase_date.isoformat(),
+        "machineCode": device.machine_code,
+        "deviceNo": device.device_no,
+        "status": "0",
+        "registerUser": device.register_user,
+    }

@@ -1,0 +1,137 @@
+"""What `probe` says: each step and its reason, in Chinese and English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.hmpt.likelihood import EITHER, Guess
+from agent.hmpt.probing import Cause, Why
+from agent.hmpt.readings import Reading, Stage
+
+Words = tuple[str, str]  # zh, en
+
+WHY: Mapping[Why, Words] = {
+    Why.CONFIGURED: ("按现在的配置：", "as configured:"),
+    Why.LIKELIEST: ("改动：", "changed:"),
+    Why.BAD_SIGNATURE: (
+        "对照：故意用错误的签名，看平台怎样回答",
+        "control: a signature that is wrong on purpose",
+    ),
+    Why.BAD_BODY: ("对照：故意发无法解开的报文", "control: a body that cannot be read, on purpose"),
+    Why.BAD_TICKET: ("对照：故意用错误的票据", "control: a ticket that is wrong on purpose"),
+    Why.CLOCK: ("同样的请求，改用平台的时间签名", "the same, signed with the platform's time"),
+    Why.OWN_CLOCK: (
+        "同样的请求，再用本机时间，确认是不是时间的问题",
+        "the same with our own time: is it the clock?",
+    ),
+    Why.BEARER: ("同样的请求，改变票据的 Bearer 前缀", "the same, the ticket's prefix Bearer changed"),
+    Why.AGAIN: ("没有可用的应答，再问一次", "no usable answer: asked once more"),
+    Why.PADDING: ("两种填充都能读的报文被接受；是哪一种：", "read under both paddings; which one is it:"),
+}
+
+MEANS: Mapping[Stage, Words] = {
+    Stage.NETWORK: ("没有到达平台", "it did not arrive"),
+    Stage.SILENCE: ("已发出，没有应答", "sent, and no answer"),
+    Stage.GARBLED: ("有应答，但读不出内容", "an answer that cannot be read"),
+    Stage.PAGE: ("是网页，不是平台接口", "a web page, not the platform"),
+    Stage.ADDRESS: ("这个地址没有该接口", "there is no such interface at this address"),
+    Stage.BUSY: ("平台暂不服务", "the platform does not serve now"),
+    Stage.LOCK: ("平台在限制请求：立即停止", "the platform limits us: stop at once"),
+    Stage.TICKET: ("票据被拒，还没有轮到签名", "the ticket is refused; nobody looked at the signature"),
+    Stage.ORG: ("机构号被拒", "the organisation is refused"),
+    Stage.TIME: ("时间被拒：写法不对，或本机时间不对", "the time is refused: its form, or our clock"),
+    Stage.SIGNATURE: ("签名被拒：排除这种写法", "the signature is refused: this way is ruled out"),
+    Stage.ID: ("请求号的写法被拒", "the form of the request id is refused"),
+    Stage.MEDIA: ("Content-Type 被拒", "the media type is refused"),
+    Stage.CIPHER: ("签名已通过，密文解不开", "the signature passed; the cipher is not understood"),
+    Stage.BODY: ("签名已通过，解密后不是 JSON", "the signature passed; what was deciphered is no JSON"),
+    Stage.FIELDS: ("签名和报文已读懂，字段被拒", "signature and body are understood; a field is refused"),
+    Stage.REFUSED: ("被拒，平台没有说原因", "refused, and the platform does not say why"),
+    Stage.FOREIGN: ("这个应答属于别的请求", "this answers another request"),
+    Stage.DONE: ("接受", "accepted"),
+}
+
+CODES: Mapping[Cause, str] = {
+    Cause.GARBLED: "E5002",
+    Cause.PAGE: "E4305",
+    Cause.ADDRESS: "E4302",
+    Cause.BUSY: "E4201",
+    Cause.LOCK: "E4306",
+    Cause.TICKET: "E4303",
+    Cause.TICKET_PREFIX: "E5207",
+    Cause.ORG: "E5203",
+    Cause.SECRET: "E5201",
+    Cause.CLOCK: "E5202",
+    Cause.CIPHER: "E5208",
+    Cause.MEDIA: "E4304",
+    Cause.VALUES: "E5204",
+    Cause.ANSWER_SIGNATURE: "E5205",
+    Cause.FOREIGN: "E5209",
+    Cause.NOTHING_FITS: "E5206",
+}
+
+
+def code(cause: Cause, reading: Reading | None) -> str:
+    """Return the catalogue code of a cause; the network's own where it spoke."""
+    if cause in {Cause.NETWORK, Cause.SILENCE} and reading is not None:
+        return reading.code
+    return CODES[cause]
+
+
+def differences(guess: Guess, before: Guess | None) -> str:
+    """Return what of a guess is new, as the configuration writes it."""
+    shown = _shown(guess)
+    if before is None:
+        return "  ".join(f"{name}={value}" for name, value in shown.items())
+    old = _shown(before)
+    new = {name: value for name, value in shown.items() if old.get(name) != value}
+    return "  ".join(f"{name}={value}" for name, value in new.items())
+
+
+def _shown(guess: Guess) -> dict[str, object]:
+    """Return the knobs that matter for this guess: a plain body has no key, an encrypted one no shape."""
+    names = [
+        "sign_encoding",
+        "sign_key",
+        "sign_template",
+        "time_format",
+        "request_id",
+        "content_type",
+        "encrypt",
+    ]
+    names += ["sm4_key", "padding", "cipher_encoding"] if guess.encrypt else ["body_shape"]
+    found: dict[str, object] = {name: getattr(guess, name) for name in names}
+    if guess.padding == EITHER:
+        found["padding"] = "pkcs7|zero"
+    found["encrypt"] = str(guess.encrypt).lower()
+    found["send_register_time"] = str(guess.send_register_time).lower()
+    return found
+
+
+def proofs(reading: Reading, answer_time: str | None, *, already: bool) -> list[Words]:
+    """Return why a found set is sure. `already`: the device was known before we came."""
+    found: list[Words] = [
+        (
+            "平台回答 B2301：它读懂了设备信息，且早有这台设备。错误的签名或密钥得不到这个回答",
+            "the platform says B2301: it read the device's values and knows them. "
+            "A wrong signature or key never gets that",
+        )
+        if already
+        else (
+            "平台回答 200：它读懂了设备信息，并登记了这台设备",
+            "the platform says 200: it read the device's values and registered the device",
+        )
+    ]
+    if answer_time is not None:
+        found.append(
+            (
+                f"应答有签名，用本机密钥验证通过（answer_time: {answer_time}）",
+                f"the answer is signed, and verifies with our secret (answer_time: {answer_time})",
+            )
+        )
+    if reading.opened_by:
+        found.append(("应答是密文，用同一密钥解开", "the answer was encrypted, and the same key opens it"))
+    if reading.skew_s is not None:
+        off = f"{abs(reading.skew_s):.1f}"
+        found.append((f"本机与平台的时间相差 {off} 秒", f"our clock and the platform's are {off} s apart"))
+    return found

@@ -1,0 +1,277 @@
+"""What one answer to /machine/info tells a probe: how far the request came, and what the answer proves. Pure.
+
+The document has no code for a bad signature or a stale time (P22), so words are read where there are any;
+what a signed or encrypted answer shows of keys and encodings is computed, not guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from agent.config.schema import Conventions
+from agent.hmpt import answers, cipher, likelihood
+from agent.hmpt.answers import Exchange, Sent
+from agent.hmpt.conventions import sm4_key
+from agent.hmpt.refusals import ALREADY_REGISTERED
+from agent.hmpt.signing import SIGN, TIME, Authenticity, Identity, check_answer
+
+
+class Stage(str, Enum):
+    """How far a request came. Up to TICKET nobody looked at its conventions."""
+
+    NETWORK = "network"  # never arrived
+    SILENCE = "silence"  # sent, and no answer
+    GARBLED = "garbled"  # 200, and nothing that could be read
+    PAGE = "page"  # a proxy's or login page
+    ADDRESS = "address"
+    BUSY = "busy"
+    LOCK = "lock"  # 429, or words that smell of one: not one request more
+    TICKET = "ticket"
+    ORG = "org"
+    TIME = "time"
+    SIGNATURE = "signature"
+    ID = "id"
+    MEDIA = "media"
+    CIPHER = "cipher"
+    BODY = "body"  # deciphered, perhaps, but no JSON
+    FIELDS = "fields"  # read: a field of table 4.1 is named
+    REFUSED = "refused"  # by the platform, which does not say why
+    FOREIGN = "foreign"  # answers somebody else's request
+    DONE = "done"  # 200 or B2301
+
+
+@dataclass(frozen=True)
+class Signed:
+    """An answer's signature: by which keys, messages and times it can be right; by none, if empty."""
+
+    encodings: tuple[str, ...]
+    keys: tuple[tuple[str, str, str], ...]  # sign_key, sign_template, answer_time
+    time_format: str | None  # of the answer's own time
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer, read. `shown` is what people may see of it; `mark` is equal for answers that look alike."""
+
+    stage: Stage
+    shown: str
+    mark: str = ""
+    code: str = ""  # of the catalogue, where the network or an HTTP status spoke
+    skew_s: float | None = None
+    signed: Signed | None = None
+    opened_by: tuple[str, ...] | None = (
+        None  # sm4_key names that open an encrypted answer; None: it was plain
+    )
+    named: tuple[str, ...] = ()  # fields of table 4.1 that a refusal names
+    already: bool = False  # B2301
+    forbidden: bool = False  # HTTP 403, without the platform's JSON
+
+
+#: Table 4.1.
+FIELDS = (
+    *("deptId", "deptName", "machineManufacturer", "machineMode", "purchaseTime", "machineCode", "deviceNo"),
+    *("status", "registerUser", "registerTime"),
+)
+
+# First match decides: 机构签名错误 is about the signature, 机构已锁定 about a lock.
+_WORDS: tuple[tuple[Stage, str], ...] = (
+    (Stage.LOCK, r"锁定|冻结|封禁|黑名单|次数过多|频繁|限流|\block(ed)?\b|blocked|too many|rate.?limit"),
+    (Stage.SIGNATURE, r"签名|验签|\bsign\b|signature"),
+    (Stage.TICKET, r"票据|令牌|鉴权|未授权|\btoken\b|\bESB\b|unauthori[sz]ed"),
+    (Stage.TIME, r"时间戳|时间(无效|过期|超时|格式|不正确|错误)|请求(已)?(过期|超时)|timestamp|expired"),
+    (Stage.ORG, r"(机构|应用)(ID|编码|标识|代码)?(不存在|无效|未|错误|异常|不合法)|app-?id"),
+    (Stage.ID, r"请求(ID|标识|编号|号)|request-?id|uuid|流水号"),
+    (Stage.MEDIA, r"content-?type|media type"),
+    (Stage.CIPHER, r"解密|密文|加密|密钥|decrypt|cipher|encrypt|pad block"),
+    (Stage.BODY, r"json|报文格式|格式错误|解析|反序列化|parse|deserial"),
+)
+_PATTERNS = tuple((stage, re.compile(words, re.IGNORECASE)) for stage, words in _WORDS)
+
+_STATUSES: Mapping[int, tuple[Stage, str]] = {
+    **dict.fromkeys((401, 403), (Stage.TICKET, "E4303")),
+    **dict.fromkeys((404, 405, 410, *range(300, 400)), (Stage.ADDRESS, "E4302")),
+    **dict.fromkeys((407, 511), (Stage.PAGE, "E4305")),
+    **dict.fromkeys((502, 503, 504), (Stage.BUSY, "E4201")),
+    415: (Stage.MEDIA, "E4304"),
+    429: (Stage.LOCK, "E4306"),
+}
+_TIME_FORMS = {
+    "millis": r"\d{13}",
+    "seconds": r"\d{10}",
+    "yyyyMMddHHmmss": r"\d{14}",
+    "yyyy-MM-dd HH:mm:ss": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the answers to one probe's requests."""
+
+    identity: Identity
+    templates: tuple[str, ...]
+    sign_keys: tuple[str, ...]
+    sm4_keys: tuple[str, ...]
+    now: Callable[[], datetime] = field(repr=False)
+
+    @classmethod
+    def of(cls, identity: Identity, space: likelihood.Space, now: Callable[[], datetime]) -> Reader:
+        """Return a reader that knows every key and message of a space."""
+
+        def values(group: likelihood.Group, name: str) -> tuple[str, ...]:
+            found = (dict(option.values)[name] for option in space[group])
+            return tuple(dict.fromkeys(found))
+
+        sign, body = likelihood.Group.SIGN, likelihood.Group.BODY
+        return cls(
+            identity,
+            values(sign, "sign_template"),
+            values(sign, "sign_key"),
+            tuple(likelihood.cipher_keys("auto", identity.secret)) or values(body, "sm4_key"),
+            now,
+        )
+
+    def read(self, exchange: Exchange, sent: Sent) -> Reading:
+        """Return what an answer tells."""
+        outer = _object(exchange.body)
+        opened_by, answer = self._opened(outer)
+        skew_s = self._skew(exchange, answer)
+        if answer is None:
+            return self._without_json(exchange, skew_s, opened_by)
+        signed = self._signed(exchange, answer, sent)
+        stage, named = _stage(exchange, answer, sent)
+        code, exception = answer.get("code"), answer.get("exceptionCode")
+        message = answers.safe(str(answer.get("msg") or ""))
+        shown = f"HTTP {exchange.status} code {answers.safe(str(code))[:16]}"
+        shown += f" {answers.safe(str(exception))[:16]}" if exception else ""
+        shown += f" “{message}”" if message else ""
+        return Reading(
+            stage,
+            shown,
+            # Two answers look alike when only times, ids and other digits differ.
+            mark=re.sub(r"[0-9a-f-]{8,}|\d+", "#", f"{exchange.status} {code} {exception} {message}"),
+            code="E4306" if stage is Stage.LOCK else "",
+            skew_s=skew_s,
+            signed=signed,
+            opened_by=opened_by,
+            named=named,
+            already=exception == ALREADY_REGISTERED,
+        )
+
+    def _without_json(
+        self, exchange: Exchange, skew_s: float | None, opened_by: tuple[str, ...] | None
+    ) -> Reading:
+        status, kind = exchange.status, exchange.headers.get("content-type", "")
+        is_page = exchange.body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+        stage, code = _STATUSES.get(status, (Stage.REFUSED, ""))
+        if status == 200 and is_page:
+            stage, code = Stage.PAGE, "E4305"
+        elif status == 200 and opened_by is None:
+            stage, code = Stage.GARBLED, "E5002"
+        form = "HTML" if is_page else "{data}" if opened_by is not None else kind.split(";")[0] or "-"
+        realm = exchange.headers.get("www-authenticate", "")
+        return Reading(
+            stage,
+            f"HTTP {status} {form}",
+            mark=f"{status} {form} {realm} {exchange.headers.get('server', '')} {len(exchange.body) // 64}",
+            code=code,
+            skew_s=skew_s,
+            opened_by=opened_by,
+            forbidden=status == 403,
+        )
+
+    def _opened(self, outer: dict[str, Any] | None) -> tuple[tuple[str, ...] | None, dict[str, Any] | None]:
+        """Return which keys open an encrypted answer, and the answer in plain."""
+        if outer is None or "code" in outer:
+            return None, outer
+        text = outer.get("data")
+        if not isinstance(text, str) or not text:
+            return None, None
+        found: dict[str, dict[str, Any]] = {}
+        for name in self.sm4_keys:
+            key = sm4_key(Conventions.model_validate({"sm4_key": name}), self.identity.secret)
+            try:
+                inner = _object(cipher.decrypted(text, key))
+            except ValueError:
+                continue
+            if inner is not None and "code" in inner:
+                found[name] = inner
+        return tuple(found), next(iter(found.values()), None)
+
+    def _skew(self, exchange: Exchange, answer: Mapping[str, Any] | None) -> float | None:
+        """Return by how many seconds the platform's clock is ahead: by returnTime, else by Date."""
+        now = self.now()
+        returned = None if answer is None else answer.get("returnTime")
+        if isinstance(returned, str) and re.fullmatch(r"\d{13}", returned):
+            returned = int(returned)
+        if type(returned) is int and returned > 10**12:
+            return returned / 1000 - now.timestamp()
+        date = answers._http_date(exchange.headers.get("date", ""))
+        return None if date is None else (date - now).total_seconds()
+
+    def _signed(self, exchange: Exchange, answer: Mapping[str, Any], sent: Sent) -> Signed | None:
+        found = exchange.headers.get(SIGN, "").strip()
+        if not found:
+            return None
+        encodings = _encodings(found)
+        right = []
+        for key in self.sign_keys:
+            for template in self.templates:
+                for time in ("own", "request", "return_time"):
+                    conventions = Conventions(
+                        sign_encoding="base64" if encodings == ("base64",) else "hex",
+                        sign_key=key,  # type: ignore[arg-type]  # of the space
+                        sign_template=template,
+                        answer_time=time,
+                    )
+                    said = check_answer(
+                        conventions, self.identity, exchange.headers, sent.time, answer.get("returnTime")
+                    )
+                    if said is Authenticity.RIGHT:
+                        right.append((key, template, time))
+        own = exchange.headers.get(TIME, "")
+        form = next((name for name, digits in _TIME_FORMS.items() if re.fullmatch(digits, own)), None)
+        return Signed(encodings, tuple(right), form)
+
+
+def _encodings(found: str) -> tuple[str, ...]:
+    if not re.fullmatch(r"[0-9A-Fa-f]{64}", found):
+        return ("base64",)
+    if found == found.lower() == found.upper():
+        return ("hex", "HEX")
+    return ("HEX",) if found == found.upper() else ("hex",)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(body.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _stage(exchange: Exchange, answer: Mapping[str, Any], sent: Sent) -> tuple[Stage, tuple[str, ...]]:
+    """Return how far the request came by the platform's own answer, and the fields it names."""
+    exception = answer.get("exceptionCode")
+    done = answers._is_success(answer.get("code")) and exception in answers.ALL_WELL
+    if (done and exchange.status < 400) or exception == ALREADY_REGISTERED:
+        echoed = answer.get("requestId")
+        ours = echoed is None or answers._canonical(echoed) == answers._canonical(sent.request_id)
+        return (Stage.DONE if ours else Stage.FOREIGN), ()
+    message = str(answer.get("msg") or "")
+    named = tuple(name for name in FIELDS if re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z])", message))
+    if named == ("status",) and exception != "A2301":
+        named = ()  # an English word, too
+    if exchange.status == 429 or str(answer.get("code")) == "429":
+        return Stage.LOCK, ()
+    if named:
+        return Stage.FIELDS, named
+    for stage, words in _PATTERNS:
+        if words.search(message):
+            return stage, ()
+    return (Stage.MEDIA if exchange.status == 415 else Stage.REFUSED), ()
