@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from agent import images
 from agent.catalogue import AgentError, entries
 from agent.config.schema import FACE_THRESHOLD_FLOOR
 from agent.config.schema import Face as FaceSettings
-from agent.face import align, chip, quality, reasons, score, weights
+from agent.face import acceptance, align, chip, quality, reasons, score, weights
 from agent.face.compare import face_compare
 from agent.face.detector import Face
 from agent.face.engine import FaceEngine, compare, load
@@ -232,3 +234,81 @@ def test_comparing_two_files() -> None:
     empty = face_compare(collins, nothing, FaceSettings())
     assert (empty.result, empty.reason, empty.score) == (FaceResult.NOT_VERIFIED, "no_face", None)
     assert face_compare(b"x", collins, FaceSettings()).reason == "no_picture"
+
+
+# --- a hospital's own recogniser: the same file again, as if it were a stranger's -------------------------
+
+
+def own_model(**changes: Any) -> FaceSettings:
+    """Return the settings of a model whose input rules are those of SFace, and whose thresholds are not."""
+    model = weights.find(None).recogniser
+    rules = {
+        "model": str(model),
+        "sha256": weights.RECOGNISERS[model.name],
+        "mean": 0.0,
+        "std": 1.0,
+        "input_name": "data",
+        "embedding": 128,
+        "far_1e3": 0.50,
+        "far_1e4": 0.60,
+        "far_1e5": 0.70,
+    }
+    return FaceSettings.model_validate({"engine": "onnx", "onnx": {**rules, **changes}})
+
+
+def test_a_hospitals_own_model_goes_by_its_own_rules_and_thresholds(engine: FaceEngine) -> None:
+    need_weights()
+    settings = own_model()
+    own = load(settings)
+    assert own is not None
+    assert score.threshold_of(settings) == 0.65
+    known, frame = engine.card(picture(portraits.path("collins"))), portraits.live("collins")
+    face = own.look(frame).face
+    assert face is not None
+    assert known is not None
+    assert float(known @ own.embed(frame, face)) == pytest.approx(0.949, abs=0.012)
+    verdict = compare(own, known, [own.embed(frame, face)], 0.65)
+    assert verdict.mapping.startswith("site-far-")
+    assert verdict.model == weights.find(None).model
+    # The same similarity, told on another scale: it is rarer here than with the built-in engine's figures.
+    assert own.mapping.score(0.5) == 0.60
+    assert SFACE.score(0.5) == 0.84
+    swapped = load(own_model(channels="bgr"))
+    assert swapped is not None
+    assert float(known @ swapped.embed(frame, face)) < 0.93
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"model": "/nowhere/own.onnx"}, "E2201"),
+        ({"sha256": "0" * 64}, "E2202"),
+        ({"embedding": 512}, "E2203"),
+        ({"side": 64}, "E2203"),
+    ],
+)
+def test_a_model_that_does_not_fit_its_rules_is_one_clear_error(changes: dict[str, Any], code: str) -> None:
+    need_weights()
+    with pytest.raises(AgentError, match=code):
+        load(own_model(**changes))
+
+
+def test_a_file_that_is_no_model_is_told(tmp_path: Path) -> None:
+    need_weights()
+    (tmp_path / "own.onnx").write_bytes(b"no model")
+    digest = hashlib.sha256(b"no model").hexdigest()
+    with pytest.raises(AgentError, match="E2203"):
+        load(own_model(model=str(tmp_path / "own.onnx"), sha256=digest))
+
+
+def test_the_word_of_a_site_stands_for_its_model_and_threshold_alone(tmp_path: Path) -> None:
+    need_weights()
+    model, threshold = acceptance.in_force(FaceSettings())
+    word = acceptance.Acceptance(model, threshold, "nurse", "2026-11-24T08:00:00+00:00").to_json()
+    assert acceptance.stands(word, model, threshold)
+    assert not acceptance.stands(word, model, 0.5)
+    assert not acceptance.stands(word, "another", threshold)
+    assert not acceptance.stands(None, model, threshold)
+    for none in (FaceSettings(engine="none"), FaceSettings(weights_dir=str(tmp_path))):
+        with pytest.raises(AgentError, match="E2426"):
+            acceptance.in_force(none)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,8 +23,16 @@ from vision_support import card, need_weights, picture, still, until, vision
 
 from agent import images
 from agent.catalogue import AgentError
+from agent.config.schema import Face
+from agent.face import engine
 from agent.records import FaceResult
+from agent.simulate import portraits
+from agent.vision import Observation
+from agent.vision.camera import LiveCamera
+from agent.vision.observe import Observer, Seen
+from agent.vision.preview import preview
 from agent.vision.protocol import MAX_HEADER, BrokenStream, Decoder, Message
+from drivers.camera import Frame, View
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=10),
@@ -105,6 +114,10 @@ def test_another_person_fails_after_fresh_tries(tmp_path: Path) -> None:
             assert all(later - earlier >= 300 for earlier, later in itertools.pairwise(times))
 
 
+def empty_chair(path: Path) -> None:
+    cv2.imwrite(str(path), np.full((720, 1280, 3), 120, np.uint8))
+
+
 def test_an_empty_chair_ends_as_not_verified_with_its_picture(tmp_path: Path) -> None:
     need_weights()
     cv2.imwrite(str(tmp_path / "camera.png"), np.full((720, 1280, 3), 120, np.uint8))
@@ -146,7 +159,7 @@ def test_without_a_card_picture_the_camera_picture_is_taken_all_the_same(
     ("face", "reason"), [({"engine": "none"}, "engine_none"), ({"weights_dir": "/nowhere"}, "engine_missing")]
 )
 def test_without_an_engine_a_picture_is_taken_and_nothing_invented(
-    tmp_path: Path, face: dict[str, str], reason: str
+    tmp_path: Path, face: dict[str, Any], reason: str
 ) -> None:
     with vision(still(tmp_path / "camera.png"), **face) as (eyes, _):
         seen = eyes.observe(card(), time.monotonic(), 4.0)
@@ -164,6 +177,86 @@ def test_a_camera_that_is_missing_is_told_once_and_comes_by_itself(tmp_path: Pat
         until(lambda: states[-1].up)
         assert eyes.observe(card(), time.monotonic(), 4.0).camera_jpeg is not None
         assert len(states) == 2
+
+
+def test_a_preview_is_to_be_had_while_an_attempt_is_under_way_and_only_then(tmp_path: Path) -> None:
+    need_weights()
+    empty_chair(tmp_path / "camera.png")
+    hints: list[str] = []
+    with vision(tmp_path / "camera.png", on_hint=hints.append) as (eyes, states):
+        until(lambda: bool(states))
+        assert eyes.preview() is None
+        worker = threading.Thread(target=eyes.observe, args=(card(), time.monotonic(), 15.0))
+        worker.start()
+        until(lambda: eyes.preview() is not None)
+        jpeg = eyes.preview()
+        assert jpeg is not None
+        assert images.decode(jpeg).shape == (270, 480, 3)
+        assert hints == ["no_face"]
+        eyes.stop()
+        worker.join(15)
+        assert not worker.is_alive()
+        assert eyes.preview() is None
+
+
+def test_the_preview_shows_the_faces_box(tmp_path: Path) -> None:
+    frame = Frame(portraits.live("collins"), 0.0)
+    for reason, colour in (("", "green"), ("dark", "orange")):
+        drawn = images.decode(preview(Seen(frame, reason, (520.0, 240.0, 226.0, 288.0))))
+        blue, green, red = (int(value) for value in drawn[90, 197])
+        assert (green > red) == (colour == "green")
+        assert drawn.shape == (270, 480, 3)
+        assert blue < 160
+
+
+def test_a_stop_brings_what_had_been_compared_by_then(tmp_path: Path) -> None:
+    need_weights()
+    face = Face(attempts=10)
+    looks: list[Seen] = []
+    watching = LiveCamera(str(still(tmp_path / "camera.png", "hopper")), View(), None, lambda *_: None)
+    # A try takes three to five looks: after twelve at least two have been compared.
+    observer = Observer(watching, engine.load(face), face, lambda: len(looks) >= 12, looks.append)
+    with watching.watched():
+        result = observer.observe(card("collins"), time.monotonic(), 8.0)
+    watching.close()
+    assert result.aborted
+    assert result.verdict.result is FaceResult.FAILED
+    assert 2 <= result.verdict.attempts < 10
+    assert result.camera is not None
+
+
+def test_a_picture_by_hand_yields_to_the_desk(tmp_path: Path) -> None:
+    need_weights()
+    empty_chair(tmp_path / "camera.png")
+    with vision(tmp_path / "camera.png") as (eyes, states):
+        until(lambda: bool(states))
+        got: list[Observation] = []
+        by_hand = threading.Thread(target=lambda: got.append(eyes.picture(30.0)))
+        by_hand.start()
+        until(lambda: eyes.preview() is not None)
+        with pytest.raises(AgentError, match="E2305"):
+            eyes.picture(1.0)
+        eyes.observe(card(), time.monotonic(), 0.5)
+        by_hand.join(15)
+        assert got[0].aborted
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"), [("printf 0.97", 0.97), ("printf 7", None), ("exit 1", None), ("sleep 9", None)]
+)
+def test_a_liveness_program_advises_and_decides_nothing(
+    tmp_path: Path, answer: str, kept: float | None
+) -> None:
+    need_weights()
+    program = tmp_path / "alive"
+    program.write_text(f"#!/bin/sh\ncat > {tmp_path}/given\n{answer}\n", "utf-8")
+    program.chmod(0o755)
+    check = {"command": [str(program)], "timeout_s": 1.5}
+    with vision(still(tmp_path / "camera.png"), liveness=check) as (eyes, _):
+        seen = eyes.observe(card(), time.monotonic(), 8.0)
+        assert seen.verdict.result is FaceResult.PASSED
+        assert seen.verdict.liveness == kept
+        assert (tmp_path / "given").read_bytes() == seen.camera_jpeg
 
 
 def child_of(pid: int) -> psutil.Process:

@@ -43,10 +43,20 @@ def card(name: str = "collins") -> bytes:
 
 
 @contextmanager
-def vision(source: Path | str, **face: Any) -> Iterator[tuple[Vision, list[CameraState]]]:
+def vision(
+    source: Path | str, on_hint: Callable[[str], None] = lambda reason: None, **face: Any
+) -> Iterator[tuple[Vision, list[CameraState]]]:
     """Run a vision process."""
     states: list[CameraState] = []
-    running = Vision(Camera(source=str(source)), Face(**face), Images(), SystemClock(), None, states.append)
+    running = Vision(
+        Camera(source=str(source)),
+        Face(**face),
+        Images(),
+        SystemClock(),
+        None,
+        states.append,
+        on_hint=on_hint,
+    )
     running.start()
     try:
         yield running, states

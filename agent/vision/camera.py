@@ -33,6 +33,7 @@ class LiveCamera:
         self._newest: Frame | None = None
         self._watchers = 0
         self._up: bool | None = None
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
@@ -53,6 +54,13 @@ class LiveCamera:
             with self._changed:
                 self._watchers -= 1
 
+    def close(self) -> None:
+        """Give the camera back, for tests: a process that watches one ends with it."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
     def after(self, moment: float, timeout_s: float) -> Frame | None:
         """Return a frame taken after `moment`, None when none comes within `timeout_s`."""
         with self._changed:
@@ -64,7 +72,7 @@ class LiveCamera:
 
     def _run(self) -> None:
         failures = 0
-        while True:
+        while not self._closing:
             try:
                 camera = open_camera(self._source, self._view, self._password)
                 failures = 0
@@ -81,13 +89,13 @@ class LiveCamera:
         with self._changed:
             self._newest = None
             there = self._watchers if pause_s is not None else 0
-            self._changed.wait_for(lambda: self._watchers > there, timeout=pause_s)
+            self._changed.wait_for(lambda: self._watchers > there or self._closing, timeout=pause_s)
 
     def _deliver(self, camera: Camera) -> None:
         """Deliver until the camera fails. A stream comes to its end when nobody has watched for a while."""
         watched_at = time.monotonic()
         try:
-            while True:
+            while not self._closing:
                 if self._watchers or not self._up:
                     self._show(camera.read())
                     watched_at = time.monotonic()
