@@ -12,7 +12,7 @@ import hmac
 import json
 import os
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +30,28 @@ GENESIS = "0" * 64
 
 
 @dataclass(frozen=True)
-class Report:
-    """Result of `Audit.verify`: `broken_at` is the number of the first line that does not fit."""
+class Head:
+    """The end of a trail: number and `mac` of its last line. Whoever knows it notices when lines are gone."""
 
-    lines: int
+    seq: int
+    mac: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check has found: `broken_at` is the number of the first line that does not fit.
+
+    `next` is where to go on reading, None at the end; `head` the last line that fits.
+    """
+
+    head: Head
     broken_at: int | None
+    next: int | None = None
+
+    @property
+    def lines(self) -> int:
+        """Return how many lines were read."""
+        return self.broken_at or self.head.seq
 
 
 class Audit:
@@ -121,14 +138,53 @@ class Audit:
 
     def verify(self) -> Report:
         """Check the whole chain."""
-        last, lines = GENESIS, 0
-        for line in self._lines():
-            lines += 1
-            mac = str(line.pop("mac", ""))
-            if line.get("seq") != lines or not hmac.compare_digest(mac, self._mac(last, line)):
-                return Report(lines, broken_at=lines)
-            last = mac
-        return Report(lines, broken_at=None)
+        report = self.verify_part()
+        while report.next is not None:
+            report = self.verify_part(report.next, report.head)
+        return report
+
+    def verify_part(self, offset: int = 0, after: Head | None = None, size: int = 8 * 2**20) -> Report:
+        """Check about `size` bytes from `offset` on, which follow the line `after`."""
+        head = after or Head(0, GENESIS)
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            while file.tell() - offset < size and (raw := file.readline()):
+                line = _decoded(raw)
+                mac = str(line.pop("mac", ""))
+                fits = hmac.compare_digest(mac, self._mac(head.mac, line)) and line.get("seq") == head.seq + 1
+                if not fits:
+                    return Report(head, broken_at=head.seq + 1)
+                head = Head(head.seq + 1, mac)
+            end = file.tell()
+            return Report(head, None, end if file.read(1) else None)
+
+    def select(self, last: int, wanted: Callable[[dict[str, Any]], bool] = bool) -> list[dict[str, Any]]:
+        """Return the last lines for which `wanted` holds, oldest first."""
+        kept: deque[dict[str, Any]] = deque(maxlen=last)
+        with self._lock:
+            kept.extend(line for line in self._lines() if wanted(line))
+        return list(kept)
+
+    def sync(self) -> Head:
+        """Make everything durable. Return the head, which no power cut takes back."""
+        with self._lock:
+            os.fdatasync(self._descriptor)
+            return Head(self._sequence, self._last)
+
+    def lost_since(self, known: Head) -> int | None:
+        """Return how many lines are missing that were there when `known` was the head, None when all stand.
+
+        0 means that as many are there, but not those.
+        """
+        with self._lock:
+            if self._sequence < known.seq:
+                return known.seq - self._sequence
+            if known.seq == 0 or self._mac_at(known.seq) == known.mac:
+                return None
+            return 0
+
+    def _mac_at(self, seq: int) -> str:
+        return next((str(line.get("mac")) for line in self._lines() if line.get("seq") == seq), "")
 
     def close(self) -> None:
         """Make everything durable and close the file."""

@@ -54,6 +54,7 @@ class Housekeeping:
         own, config = self._own, self._config()
         own.ballast.restore()
         own.store_time()
+        own.store_audit_head()
         upkeep = own.outbox.upkeep
         upkeep.erase(timedelta(hours=config.outbox.keep_delivered_h))
         upkeep.expire(timedelta(days=config.audit.keep_days))

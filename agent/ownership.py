@@ -6,14 +6,16 @@ command of the command line becomes the owner for as long as it needs.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from agent import keys, logs
-from agent.audit import Audit
+from agent.audit import Audit, Head
 from agent.catalogue import AgentError
 from agent.clock import Clock, trusted
 from agent.config.schema import Config
@@ -23,6 +25,7 @@ from agent.outbox import Ballast, Outbox, SealKeys, this_machine
 log = logs.get(__name__)
 
 _LAST_TIME = "last_time"
+_AUDIT_HEAD, _AUDIT_ALARM = "audit_head", "audit_alarm"
 _FOLLOWED = "seal_key_followed"
 _UNNAMED = "outbox"
 #: Lines of the trail of which each stands for one accepted record, and those that finish one.
@@ -51,6 +54,21 @@ class Ownership:
         """Remember the current time, unless it is behind what was stored: time only moves forward here."""
         if self.clock_trusted():
             self.outbox.set_setting(_LAST_TIME, self.clock.now().isoformat())
+
+    def store_audit_head(self) -> None:
+        """Remember in the outbox where the trail ends: what is cut off it afterwards is noticed."""
+        head = json.dumps(asdict(self.audit.sync()))
+        if head != self.outbox.setting(_AUDIT_HEAD):
+            self.outbox.set_setting(_AUDIT_HEAD, head)
+
+    def audit_alarm(self) -> dict[str, str] | None:
+        """Return the alarm about the trail that nobody has acknowledged yet: its code and facts."""
+        stored = self.outbox.setting(_AUDIT_ALARM)
+        return json.loads(stored) if stored else None
+
+    def acknowledge_audit(self) -> None:
+        """Take the alarm back; the caller writes down who did."""
+        self.outbox.set_setting(_AUDIT_ALARM, "")
 
 
 @contextmanager
@@ -84,8 +102,28 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
         )
         if keyring.seal_next is not None:
             _follow(config, audit, outbox)
+        _compare_head(audit, outbox)
         _reconcile(audit, outbox)
-        yield Ownership(state_dir, audit, outbox, logs.Pseudonyms(keyring.pseudonym), clock, config, ballast)
+        own = Ownership(state_dir, audit, outbox, logs.Pseudonyms(keyring.pseudonym), clock, config, ballast)
+        yield own
+        with contextlib.suppress(AgentError, OSError):  # a full or dying disk: the next round stores it
+            own.store_audit_head()
+
+
+def _compare_head(audit: Audit, outbox: Outbox) -> None:
+    """Hold the trail against its end as the outbox remembers it; told, written down, and kept as an alarm."""
+    stored = outbox.setting(_AUDIT_HEAD)
+    if not stored:
+        return
+    known = Head(**json.loads(stored))
+    lost = audit.lost_since(known)
+    if lost is None:
+        return
+    code, facts = ("E3305", {"lines": str(lost)}) if lost else ("E3306", {"line": str(known.seq)})
+    logs.say(log, code, **facts)
+    audit.append("audit.cut", who="service", target="audit", result=code, durable=True, **facts)
+    outbox.set_setting(_AUDIT_ALARM, json.dumps({"code": code, **facts}))
+    outbox.set_setting(_AUDIT_HEAD, json.dumps(asdict(audit.sync())))
 
 
 def _follow(config: Config, audit: Audit, outbox: Outbox) -> None:

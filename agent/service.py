@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import __version__, keys, logs
+from agent import __version__, changes, keys, logs
 from agent.board import Board
 from agent.catalogue import AgentError
 from agent.clock import Clock, SystemClock
@@ -34,7 +34,7 @@ from agent.intake.candidate import form_of
 from agent.intake.folder import Folder
 from agent.intake.keeping import Intake
 from agent.intake.keeping import Parts as IntakeParts
-from agent.live import Live
+from agent.live import Live, fingerprint
 from agent.notify import notify, watchdog_interval_s
 from agent.operators import Operators
 from agent.ops.status import line as status_line
@@ -99,7 +99,12 @@ class Agent:
         balance = self.own.outbox.counts()
         waiting = balance.ready + balance.sending + balance.held
         logs.say(log, "I8001", version=__version__, waiting=waiting)
-        self.own.audit.append("agent.started", who="service", target=__version__, durable=True)
+        audit, config = self.own.audit, self.live.config()
+        audit.append("agent.started", who="service", target=__version__, config=fingerprint(config))
+        files = ",".join(name for name in keys.NAMES if getattr(config.keys, name) is None)
+        kek = self.own.outbox.administration.kek_id
+        audit.append("keys.loaded", who="service", target="keys", key=kek, own_files=files, durable=True)
+        changes.note(self.own, config)
         self._vision.start()
         self._supervisor.start()
 
@@ -135,7 +140,7 @@ class Agent:
         self.completion.wake()
         self.uploader.reconsider()
         logs.say(log, "I8004")
-        self.own.audit.append("config.reloaded", who="service", target="config", durable=True)
+        changes.note(self.own, config)
 
     def powers(self, reload: Callable[[], None]) -> Powers:
         """Return what the control verbs may see and do."""

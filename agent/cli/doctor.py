@@ -38,6 +38,7 @@ LABELS = {
     "key files": "密钥存放",
     "backup": "密钥备份",
     "clock": "时间可信",
+    "audit": "审计日志",
     "port": "读卡器端口",
     "reader": "读卡器",
     "decoder": "照片解码",

@@ -12,10 +12,11 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
-from agent.control import changing, desk, keyring, looking, page, taking
+from agent.control import changing, desk, keyring, looking, page, taking, trail
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.live import fingerprint
+from drivers.errors import CodedError
 
 __all__ = ["Powers", "handlers"]
 
@@ -30,9 +31,10 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **keyring.verbs(powers),
         **desk.verbs(powers),
         **page.verbs(powers),
+        **trail.verbs(powers),
     }
     if powers.reload is not None:
-        verbs["reload"] = lambda _args, _caller: _reload(powers)
+        verbs["reload"] = lambda _args, caller: _reload(powers, caller)
     return {name: _plain(handler) for name, handler in verbs.items()}
 
 
@@ -59,10 +61,19 @@ def _status(powers: Powers) -> dict[str, Any]:
         "interrupted": len(powers.own.outbox.interrupted()),
         "config_hash": fingerprint(powers.current()),
         "kek": powers.own.outbox.administration.kek_id,
+        "audit_alarm": powers.own.audit_alarm(),
     }
 
 
-def _reload(powers: Powers) -> dict[str, Any]:
-    if powers.reload is not None:
-        powers.reload()
+def _reload(powers: Powers, caller: Caller) -> dict[str, Any]:
+    """Reload; who asked for it is written down with how it ended."""
+    result = "ok"
+    try:
+        if powers.reload is not None:
+            powers.reload()
+    except CodedError as error:
+        result = error.code
+        raise
+    finally:
+        powers.own.audit.append("config.reload", who=caller.name, target="config", result=result)
     return {"reloaded": True}

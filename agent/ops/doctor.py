@@ -76,6 +76,7 @@ class Doctor:
             Check("key files", lambda: stored.key_files(self._keys), ("database",)),
             Check("backup", lambda: (None if self._keys["backed_up"] else "W7307", {}), ("database",)),
             Check("clock", self._trusted, ("database",)),
+            Check("audit", self._trail, ("database",)),
         ]
 
     def _devices(self) -> list[Check]:
@@ -133,6 +134,10 @@ class Doctor:
             return "W8602", {}
         late = [loop["name"] for loop in self._live["loops"] if loop["late_s"] or not loop["alive"]]
         return ("E8605", {"loops": ", ".join(late)}) if late else (None, {"version": self._live["version"]})
+
+    def _trail(self) -> Found:
+        alarm = self._status.get("audit_alarm")
+        return (alarm["code"], alarm) if alarm else GOOD
 
     def _trusted(self) -> Found:
         return GOOD if self._status["clock_trusted"] else ("E7503", {"now": self._clock.now().isoformat()})

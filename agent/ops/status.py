@@ -66,6 +66,8 @@ def _problems(report: Report, now: datetime) -> Iterator[Problem]:
     late = [loop["name"] for loop in report.get("loops", ()) if loop["late_s"] or not loop["alive"]]
     if late:
         yield Problem("E8605", {"loops": ", ".join(late)})
+    if alarm := report.get("audit_alarm"):
+        yield Problem(alarm["code"], alarm)
     if report.get("clock_trusted") is False:
         yield Problem("E7503", {"now": f"{now.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"})
     if queue := report.get("queue"):
