@@ -33,6 +33,9 @@ SETTLE_S = 3.0
 READ_TRIES = 3
 #: Lenient firmware misses a card now and then; twice in a row is a lifted card.
 LIFTED_AFTER = 2
+#: A card that lenient firmware finds again and again is read again so often: between two looks a quick hand
+#: exchanges it unseen, and the next woman's card must not lie there in vain.
+RECOGNISE_S = 3.0
 
 
 class Stage(Enum):
@@ -59,7 +62,8 @@ class Presence:
     seen_at: float = 0.0  # of the last look that told something
     probe: bool = False  # this card answers PROBE
     doubted: bool = False  # PROBE has just said that this card is not there
-    lenient: bool = False  # this card was found again after it was read
+    lenient: bool = False  # this card was found again after it was read, and was read again as the same
+    read_at: float = 0.0
     misses: int = 0
     tries: int = 0
     unsure: bool = True  # the line was opened and what lies there may have lain there before
@@ -169,9 +173,10 @@ def _away(presence: Presence) -> Presence:
 def _found(presence: Presence, at: float) -> tuple[Presence, list[Outcome]]:
     unseen = presence.doubted or at - presence.seen_at > GAP_S
     seen = replace(presence, seen_at=at, misses=0)
-    # What was not watched all the time is read again: the card may have been swapped.
-    if presence.stage is Stage.LYING and not unseen:
-        return replace(seen, lenient=True), []
+    # Found again is either lenient firmware or another card; only reading it tells, now and after a gap.
+    known = presence.lenient and not unseen and at - presence.read_at < RECOGNISE_S
+    if presence.stage is Stage.LYING and known:
+        return seen, []
     if presence.tries >= READ_TRIES:
         return seen, []
     return replace(seen, doubted=presence.stage is Stage.LYING), [Outcome.READ_CARD]
@@ -195,6 +200,7 @@ def _was_read(presence: Presence, card: str, *, probe: bool, at: float) -> tuple
         stage=Stage.LYING,
         card=card,
         seen_at=at,
+        read_at=at,
         probe=probe,
         doubted=False,
         lenient=False,
@@ -203,7 +209,7 @@ def _was_read(presence: Presence, card: str, *, probe: bool, at: float) -> tuple
         unsure=False,
     )
     if presence.stage is Stage.LYING and card == presence.card:
-        return lying, []
+        return replace(lying, lenient=True), []
     if presence.unsure and card in {presence.card, presence.verified}:
         return lying, [Outcome.KNOWN]
     if card == presence.verified and at - presence.verified_at < ASK_WITHIN_S and card != presence.asked:
