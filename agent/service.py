@@ -23,6 +23,7 @@ from agent.completion import Parts as CompletionParts
 from agent.config import Config, load
 from agent.console import Console, Page
 from agent.console.server import Part
+from agent.console.view import public
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
 from agent.face import acceptance
@@ -169,6 +170,8 @@ class Agent:
             config=self.live.config,
             record_ready=self.uploader.wake,
             record_changed=self.completion.wake,
+            operators=self.operators,
+            tell=self.station.tell,
         )
 
     def _console_parts(self) -> list[Part]:
@@ -370,5 +373,5 @@ def _tick(
         asked.answer(reload, agent.live.config().logging.level)
         # From the board alone: the watchdog must not depend on a disk being fast.
         told = {event.code: event.facts for event in agent.board.events()}
-        status = status_line(agent.board.snapshot(), told, agent.live.config().lang)
+        status = status_line(public(agent.board.snapshot()), told, agent.live.config().lang)
         notify(f"STATUS={status}" + ("\nWATCHDOG=1" if agent.healthy() else ""), env)

@@ -71,7 +71,7 @@ class Served:
 def served(
     folder: Path,
     changes: Mapping[str, Any] | None = None,
-    parts: Sequence[Part] = (),
+    parts: Sequence[Part] | Callable[[Powers, Board], Sequence[Part]] = (),
     clock: Clock | None = None,
 ) -> Iterator[Served]:
     """Run a console for the length of a block."""

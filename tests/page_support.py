@@ -10,6 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import psutil
 import pytest
 from e2e_support import Process, Site, free_port, wait_for
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
@@ -33,6 +36,7 @@ SWITCHES = [
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
 ]
+OPERATORS = ["李静", "覃秀兰", "黄小芳"]
 KIOSK: ViewportSize = {"width": 1024, "height": 768}
 SIDE_SCREEN: ViewportSize = {"width": 1920, "height": 1080}
 
@@ -63,10 +67,11 @@ class DeskSite:
         console = {"listen": f"127.0.0.1:{self.port}", "clear_after_s": 600}
         given = dict(changes or {})
         given["console"] = {**console, **given.get("console", {})}
+        given.setdefault("operators", {"default": None, "list": OPERATORS})
         self.site = Site(folder, given)
         women = deck.generate(7, 8)
         #: The camera sees the owner of the first, third ... card; the others belong to somebody else.
-        self.cards = [*women[:6], replace(women[6], nation_code="  "), women[7]]
+        self.cards = [*women[:6], replace(women[6], nation_code="  "), replace(women[7], sex_code="1")]
         self._stack = ExitStack()
         self.reader: SimulatedReader
         self.daemon: Process
@@ -91,6 +96,25 @@ class DeskSite:
     def without_nation(self) -> SimulatedCard:
         """Return a card that carries no nation, as a foreigner's."""
         return self.cards[6]
+
+    @property
+    def companions(self) -> SimulatedCard:
+        """Return a man's card."""
+        return self.cards[7]
+
+    def before_the_camera(self, who: str | None) -> None:
+        """Seat somebody before the camera, or nobody: then an attempt looks for a while."""
+        empty = np.full((720, 1280, 3), 120, np.uint8)
+        picture = empty if who is None else portraits.live(who)
+        draft = self.site.folder / "draft.png"
+        cv2.imwrite(str(draft), picture)
+        draft.replace(self.site.folder / "camera.png")
+        # A picture is read once: the vision process that has it makes way for one that has the new one.
+        ups = self.site.log().count("[I2002]")
+        for child in psutil.Process(self.daemon.pid).children():
+            if "agent.vision.child" in child.cmdline():
+                child.kill()
+        wait_for("the new picture is seen", lambda: self.site.log().count("[I2002]") > ups)
 
     def __enter__(self) -> DeskSite:
         pictures = [portraits.path(name) for name in portraits.NAMES]

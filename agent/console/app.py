@@ -27,6 +27,9 @@ log = logs.get(__name__)
 #: What a request may carry where no handler asks for more.
 MAX_BODY_BYTES = 64 * 2**10
 
+#: The command line's exit status for what was asked wrongly.
+USAGE = 2
+
 HEADERS = {
     # Nothing is loaded from elsewhere, no script or style stands in a page, and nobody frames one.
     "Content-Security-Policy": (
@@ -105,7 +108,10 @@ def _answer(error: Exception) -> Answer:
         return Answer("E8403", error.code, headers, status=error.code)
     if isinstance(error, CodedError):
         logs.say_error(log, error)
-        return Answer(error.code, HTTPStatus.SERVICE_UNAVAILABLE, **error.facts)
+        # What ends a command with "usage" is the asker's to mend.
+        asked_wrongly = entry(error.code).exit == USAGE
+        status = HTTPStatus.BAD_REQUEST if asked_wrongly else HTTPStatus.SERVICE_UNAVAILABLE
+        return Answer(error.code, status, **error.facts)
     # The type alone: an arbitrary exception's text may quote what was being worked on.
     logs.say(log, "E8404", cause=type(error).__name__)
     log.debug("answering %s", request.endpoint, exc_info=error)

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from agent import __version__
 from agent.clock import Clock
+from agent.console.view import NOT_PARTS
 from agent.control.looking import stats
 from agent.control.powers import Powers
 from agent.outbox.ledger import STATES
@@ -23,10 +24,8 @@ from agent.outbox.ledger import STATES
 #: How old an answer may be.
 FRESH_S = 1.0
 PREFIX = "kiosk_agent_"
-#: Topics that say what is on the screen, not how a part is.
-NOT_PARTS = frozenset({"screen", "hint"})
 #: Whoever counts these while somebody sits at the desk knows how her comparison ended.
-OF_A_PERSON = frozenset({"I2001", "I2003", "I2004", "W2001", "W2002"})
+OF_A_PERSON = frozenset({"I1005", "I2001", "I2003", "I2004", "W1016", "W1017", "W2001", "W2002"})
 
 
 class Figures(Collector):
@@ -72,6 +71,7 @@ class Figures(Collector):
         yield from self._loops()
         yield from self._parts()
         yield from self._events()
+        yield from self._followups()
 
     def _outbox(self, queue: dict[str, Any]) -> Iterator[Metric]:
         records = GaugeMetricFamily(f"{PREFIX}records", "Records by state.", labels=["state"])
@@ -144,6 +144,13 @@ class Figures(Collector):
             if code not in OF_A_PERSON:
                 family.add_metric([code], count)
         yield family
+
+    def _followups(self) -> Iterator[Metric]:
+        """The oldest open follow-up in whole hours: their number would tell how a comparison ended."""
+        listed = self._powers.own.outbox.followups.listed(1)
+        age_s = (self._clock.now() - listed[0].opened_at).total_seconds() if listed else 0.0
+        text = "Whole hours that the oldest open follow-up has been open; 0: none is, or it is new."
+        yield gauge("followups_oldest_hours", text, {}, max(0, int(age_s // 3600)))
 
 
 def gauge(name: str, text: str, labels: dict[str, str], value: float) -> GaugeMetricFamily:

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 
 from agent import __version__
 from agent.catalogue import entry
+from agent.console import view
 from agent.console.figures import Figures
 from agent.control.powers import Powers
 
@@ -39,7 +40,7 @@ def blueprint(powers: Powers, figures: Figures, registry: CollectorRegistry) -> 
 def current(powers: Powers, figures: Figures) -> dict[str, Any]:
     """Return the state of everything, each code with its sentence in the site's language."""
     lang = powers.current().lang
-    topics = {} if powers.board is None else powers.board.snapshot()
+    topics = {} if powers.board is None else view.public(powers.board.snapshot())
     told = {} if powers.board is None else {event.code: event.facts for event in powers.board.events()}
     for topic in topics.values():
         if code := topic.get("code"):
@@ -51,6 +52,7 @@ def current(powers: Powers, figures: Figures) -> dict[str, Any]:
         "healthy": not any(loop["late_s"] or not loop["alive"] for loop in loops),
         "topics": topics,
         "loops": loops,
-        "queue": figures.queue(),
+        # How many follow-ups are open would tell, before and after, how one comparison ended.
+        "queue": {key: value for key, value in figures.queue().items() if key != "followups"},
         "clock_trusted": figures.clock_trusted(),
     }

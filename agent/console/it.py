@@ -10,7 +10,7 @@ from agent import __version__
 from agent.board import Board, Event
 from agent.clock import Clock
 from agent.console import view
-from agent.console.figures import NOT_PARTS, OF_A_PERSON, Figures
+from agent.console.figures import OF_A_PERSON, Figures
 from agent.control.powers import Powers
 from agent.supervisor import LoopState
 
@@ -30,7 +30,7 @@ def overview(powers: Powers, board: Board, figures: Figures, clock: Clock, lang:
         "now": clock.now().isoformat(timespec="seconds"),
         "clock_trusted": figures.clock_trusted(),
         "problems": _problems(topics, events, loops, queue, lang),
-        "topics": {name: _topic(state) for name, state in topics.items() if name not in NOT_PARTS},
+        "topics": {name: _topic(state) for name, state in topics.items() if name not in view.NOT_PARTS},
         "queue": queue,
         "loops": [
             {"name": loop.name, "up": loop.alive and not loop.late_s, "restarts": loop.restarts}
@@ -57,7 +57,8 @@ def _problems(
 ) -> list[dict[str, Any]]:
     """Return what is wrong now, errors first, each once."""
     facts = view.told(events)
-    codes = [str(state["code"]) for state in topics.values() if state.get("code")]
+    parts = [state for name, state in topics.items() if name not in view.NOT_PARTS]
+    codes = [str(state["code"]) for state in parts if state.get("code")]
     found = [view.sentence(code, facts.get(code, {}), lang) for code in dict.fromkeys(codes)]
     silent = [loop.name for loop in loops if loop.late_s or not loop.alive]
     if silent:

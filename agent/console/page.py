@@ -18,10 +18,11 @@ from agent import __version__, logs
 from agent.board import Board
 from agent.clock import Clock
 from agent.console import guard, held, it
+from agent.console.acts import Acts
 from agent.console.app import Answer
 from agent.console.figures import Figures
 from agent.console.page_figures import PageFigures
-from agent.console.persons import Persons
+from agent.console.persons import REVEAL_S, Persons
 from agent.console.screen import Screen
 from agent.console.session import Sessions
 from agent.console.streams import Places, Stream
@@ -49,6 +50,7 @@ class Behind:
     preview: Callable[[], bytes | None]
     places: Places = field(init=False)
     screen: Screen = field(init=False)
+    acts: Acts = field(init=False)
     wrong_codes: int = 0
     noted_at: float | None = None
 
@@ -56,10 +58,7 @@ class Behind:
         self.places = Places(lambda: self.powers.current().console.max_streams)
         self.screen = Screen(self.powers, self.board, self.clock, Persons(self.powers))
 
-    @property
-    def who(self) -> str:
-        """Return under whose name the trail notes what is done here."""
-        return "page"
+        self.acts = Acts(self.powers)
 
 
 def blueprint(behind: Behind, ending: threading.Event) -> Blueprint:
@@ -132,15 +131,7 @@ def _inside(behind: Behind, ending: threading.Event) -> Blueprint:
     def for_it() -> Response:
         return jsonify(it.overview(powers, behind.board, _figures(), behind.clock, _lang(powers)))
 
-    @part.post("/api/page/records/<record>/reveal")
-    def reveal(record: str) -> Response:
-        return jsonify(screen.persons.reveal(record, behind.who))
-
-    @part.post("/api/page/records/<record>/complete")
-    def complete(record: str) -> Response:
-        held.complete(powers, record, _given(), behind.who)
-        screen.forget()
-        return jsonify(completed=True)
+    _acting(part, behind)
 
     @part.post("/api/page/close")
     def close() -> Response:
@@ -150,6 +141,45 @@ def _inside(behind: Behind, ending: threading.Event) -> Blueprint:
         return answer
 
     return part
+
+
+def _acting(part: Blueprint, behind: Behind) -> None:
+    """Add what the registrar can do. The verbs are those of the control socket, under the operator's name."""
+    powers, screen, acts = behind.powers, behind.screen, behind.acts
+
+    @part.post("/api/page/operator")
+    def operator() -> Response:
+        name = _text("name")
+        return jsonify(acts.do("desk.sign_in", name=name) if name else acts.do("desk.sign_out"))
+
+    @part.post("/api/page/attempt/end")
+    def end() -> Response:
+        return jsonify(acts.do("desk.end", why=_text("why")))
+
+    @part.post("/api/page/attempt/again")
+    def again() -> Response:
+        return jsonify(acts.do("desk.again"))
+
+    @part.post("/api/page/followups/<case>/reveal")
+    def reveal_followup(case: str) -> Response:
+        return jsonify({**acts.do("followups.show", id=case), "seconds": REVEAL_S})
+
+    @part.post("/api/page/followups/<case>/close")
+    def close_followup(case: str) -> Response:
+        acts.named()
+        closed = acts.do("followups.close", id=case, how=_text("how"))
+        screen.forget()
+        return jsonify(closed)
+
+    @part.post("/api/page/records/<record>/reveal")
+    def reveal(record: str) -> Response:
+        return jsonify(screen.persons.reveal(record, acts.caller().name))
+
+    @part.post("/api/page/records/<record>/complete")
+    def complete(record: str) -> Response:
+        held.complete(powers, record, _given(), acts.named())
+        screen.forget()
+        return jsonify(completed=True)
 
 
 def _lang(powers: Powers) -> str:
@@ -169,6 +199,7 @@ def _frame(powers: Powers, lang: str) -> dict[str, Any]:
     hours = f"{config.outbox.keep_delivered_h:g}"
     notice = config.console.notice or words["notice"].format(hours=hours)
     return {
+        "facing": request.args.get("view") == "facing",
         "other": next(one for one in LANGUAGES if one != lang),
         "version": __version__,
         "device": config.device,

@@ -11,6 +11,7 @@ from agent.board import Board, Event
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.console import held, view
+from agent.console.cases import Cases
 from agent.console.figures import Figures
 from agent.console.persons import Persons
 from agent.control.powers import Powers
@@ -28,12 +29,15 @@ class Screen:
         self._board = board
         self._clock = clock
         self.persons = persons
+        self._cases = Cases(powers, clock)
         self._lock = threading.Lock()
         self._held: list[HeldRecord] = []
         self._read_at: float | None = None
+        self._mark: object = None
 
     def forget(self) -> None:
         """Look anew: somebody has just changed what the lists show."""
+        self._cases.forget()
         with self._lock:
             self._read_at = None
 
@@ -43,10 +47,15 @@ class Screen:
         kept = view.kept(events)
         shown = kept is not None and self._fresh(kept)
         stage = view.stage(topics, events, self._powers.loops(), lang, shown=shown)
-        waiting = self._held_records()
+        mark = (kept and kept.number, topics.get("desk", {}).get("state"))
+        waiting = self._held_records(mark)
+        followups, open_followups = self._cases.shown(lang, mark)
         return {
             "lang": lang,
             "stage": stage,
+            "operator": self._operator(),
+            "followups": followups,
+            "followup_count": open_followups,
             "last": self._last(kept) if kept is not None and shown else None,
             "notices": view.notices(topics, events, lang),
             "queue": _queue(topics, figures),
@@ -70,11 +79,20 @@ class Screen:
             "clear_after_s": clear_after_s,
         }
 
-    def _held_records(self) -> list[HeldRecord]:
+    def _operator(self) -> dict[str, Any]:
+        """Return who operates the desk, and who may be chosen."""
+        operators, config = self._powers.operators, self._powers.current().operators
+        return {
+            "name": "" if operators is None else operators.in_force() or "",
+            "signed_in": operators is not None and operators.signed_in() is not None,
+            "list": list(config.list),
+        }
+
+    def _held_records(self, mark: object) -> list[HeldRecord]:
         with self._lock:
             now = self._clock.monotonic()
-            if self._read_at is None or now - self._read_at >= FRESH_S:
-                self._held, self._read_at = self._powers.own.outbox.held(), now
+            if self._read_at is None or now - self._read_at >= FRESH_S or mark != self._mark:
+                self._held, self._read_at, self._mark = self._powers.own.outbox.held(), now, mark
             return self._held
 
     def _held_rows(self, waiting: Sequence[HeldRecord]) -> list[dict[str, Any]]:

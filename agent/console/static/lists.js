@@ -1,12 +1,35 @@
-// The registrar's lists: what is to be completed. Names and numbers come masked; one is shown on request.
+// The registrar's lists: what is to be done, what is to be completed. Names and numbers come masked; one is shown on request.
 
 import { post } from "./api.js";
+import { ask, failed } from "./dialogs.js";
 import { clock, fill, find, make, put, say } from "./dom.js";
 
 let hiding = 0;
 
 export function render(view) {
+  todo(view);
   held(view);
+}
+
+// A list with what to say when it is empty, and how many more there are.
+function rows(list, shown, count, words, row) {
+  put(find(`${list}-count`), count ? String(count) : "");
+  const more = count - shown.length;
+  fill(find(list), [...shown, ...(count ? [] : [null]), ...(more > 0 ? [{ more }] : [])], (one) => {
+    if (one === null) return make("li", { className: "none", textContent: say(words.none) });
+    if (one.more) return make("li", { className: "none", textContent: say(words.more, { count: one.more }) });
+    return row(one);
+  });
+}
+
+function todo(view) {
+  rows("todo", view.followups, view.followup_count, { none: "todo_none", more: "todo_more" }, (row) => make("li", {},
+    make("p", { className: "what", textContent: say(`reason_${row.reason}`) }),
+    whom(row),
+    make("ol", {}, ...row.do.map((step) => make("li", { textContent: step }))),
+    make("p", { className: "acts" },
+      act("settle", row.id, () => settle(row)),
+      row.name ? act("reveal", row.id, () => reveal("followups", row.id)) : null)));
 }
 
 function whom(row) {
@@ -20,23 +43,17 @@ function act(key, record, does) {
 }
 
 function held(view) {
-  put(find("held-count"), view.held_count ? String(view.held_count) : "");
-  const more = view.held_count - view.held.length;
-  fill(find("held"), [...view.held, ...(view.held_count ? [] : [null]), ...(more > 0 ? [{ more }] : [])], (row) => {
-    if (row === null) return make("li", { className: "none", textContent: say("held_none") });
-    if (row.more) return make("li", { className: "none", textContent: say("held_more", { count: row.more }) });
-    return make("li", {},
-      make("p", { className: "what", textContent: row.holds.map((hold) => say(`hold_${hold}`)).join("；") }),
-      whom(row),
-      make("p", { className: "acts" },
-        row.fields.length ? act("complete", row.record, () => complete(row)) : null,
-        row.name ? act("reveal", row.record, () => reveal(row.record)) : null));
-  });
+  rows("held", view.held, view.held_count, { none: "held_none", more: "held_more" }, (row) => make("li", {},
+    make("p", { className: "what", textContent: row.holds.map((hold) => say(`hold_${hold}`)).join("；") }),
+    whom(row),
+    make("p", { className: "acts" },
+      row.fields.length ? act("complete", row.record, () => complete(row)) : null,
+      row.name ? act("reveal", row.record, () => reveal("records", row.record)) : null)));
 }
 
-export async function reveal(record) {
+async function reveal(list, id) {
   try {
-    const { name, number, seconds } = await post(`/api/page/records/${record}/reveal`);
+    const { name, number, seconds } = await post(`/api/page/${list}/${id}/reveal`);
     put(find("reveal-name"), name);
     put(find("reveal-number"), number);
     put(find("reveal-note"), say("reveal_note", { seconds }));
@@ -59,39 +76,35 @@ export function hide() {
 function complete(row) {
   const form = find("complete-form");
   form.reset();
-  put(find("complete-failed"), "");
   put(find("complete-person"), `${row.name} ${row.number} ${clock(row.at)}`);
   for (const label of form.querySelectorAll("label[data-field]")) {
     label.hidden = !row.fields.includes(label.dataset.field);
   }
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    const values = Object.fromEntries(row.fields.map((field) => [field, form.elements[field].value]).filter(([, value]) => value));
-    try {
-      await post(`/api/page/records/${row.record}/complete`, values);
-      find("complete").close();
-    } catch (error) {
-      put(find("complete-failed"), say("failed", error));
-    }
-  };
-  find("complete").showModal();
+  ask("complete", () => {
+    const values = row.fields.map((field) => [field, form.elements[field].value]);
+    return post(`/api/page/records/${row.record}/complete`, Object.fromEntries(values.filter(([, value]) => value)));
+  });
+}
+
+function settle(row) {
+  const form = find("settle-form");
+  form.reset();
+  put(find("settle-person"), `${say(`reason_${row.reason}`)} · ${row.name} ${row.number} ${clock(row.at)}`);
+  put(find("settle-who"), say("settle_who", { name: find("operator-name").textContent }));
+  ask("settle", () => {
+    const how = [form.elements.how.value, form.elements.words.value].filter(Boolean).join("；");
+    return post(`/api/page/followups/${row.id}/close`, { how });
+  });
 }
 
 // Nobody answers, or nobody may look: the lists are emptied.
 export function leave() {
   hide();
-  if (find("complete").open) find("complete").close();
+  for (const name of ["complete", "settle"]) if (find(name).open) find(name).close();
   for (const list of document.querySelectorAll(".rows")) {
     list.replaceChildren();
     delete list.dataset.shown;
   }
 }
 
-export function failed(error) {
-  put(find("connection"), say("failed", { title: error.title || error.message, code: error.code || "-" }));
-}
-
 find("reveal").addEventListener("close", hide);
-for (const button of document.querySelectorAll("[data-close]")) {
-  button.addEventListener("click", () => button.closest("dialog").close());
-}

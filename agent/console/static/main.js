@@ -1,6 +1,7 @@
 // The page's frame: the connection to the agent, tabs, keys, language and light.
 
 import { Refused, get, lang } from "./api.js";
+import * as dialogs from "./dialogs.js";
 import { find, put, say } from "./dom.js";
 import * as it from "./it.js";
 import * as lists from "./lists.js";
@@ -18,6 +19,7 @@ function show(view) {
   heardAt = performance.now();
   stage.render(view);
   lists.render(view);
+  dialogs.render(view);
   const { queue } = view;
   const platform = queue.platform === "ok" ? say("platform_ok") : say("platform_waiting");
   put(find("platform"), `${queue.platform === "ok" ? "●" : "▲"} ${platform} · ${queue.waiting ? say("queue_waiting", { count: queue.waiting }) : say("queue_none")}`);
@@ -93,6 +95,21 @@ for (const [at, tab] of tabs.entries()) {
     next.focus();
   });
 }
+
+// --- keys ---
+
+const KEYS = {
+  F2: dialogs.signIn,
+  F4: dialogs.decline,
+  F8: dialogs.wrongCard,
+  F9: () => (find("todo").querySelector("button") ?? find("held").querySelector("button"))?.focus(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (!(event.key in KEYS) || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  if (!document.querySelector("dialog[open]")) KEYS[event.key]();
+});
 
 // --- light and sound ---
 

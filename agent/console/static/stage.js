@@ -4,6 +4,8 @@ import { clock, find, make, put, say, words } from "./dom.js";
 import * as preview from "./preview.js";
 import { chime } from "./sound.js";
 
+const SAID = { I1001: "lay_card", I1002: "step_look" };
+
 let last = "";
 let clearing = 0;
 
@@ -11,18 +13,20 @@ export function render(view) {
   const { stage } = view;
   const section = find("stage");
   if (section.dataset.state !== stage.state) section.dataset.state = stage.state;
-  find("mark").setAttribute("href", `#i-${stage.state}`);
+  find("mark").setAttribute("href", `#i-${stage.state === "declined" ? "kept" : stage.state}`);
   put(find("headline"), say(`state_${stage.state}`));
   const said = sentence(stage);
   put(find("said"), said);
   put(find("person"), person(view));
-  const steps = stage.state === "ready" || stage.state === "attention" ? stage.do : [];
+  const steps = stage.state === "kept" || stage.state === "declined" ? [] : stage.do;
   find("do").replaceChildren(...steps.map((text) => make("li", { textContent: text })));
   put(find("announce"), [say(`state_${stage.state}`), said, ...steps].filter(Boolean).join("。"));
   progress(stage.steps);
   put(find("code"), stage.code ? `${say("code")} ${stage.code}` : "");
-  find("code").hidden = !(stage.state === "attention" || (stage.severity && stage.severity !== "info"));
+  find("code").hidden = stage.state !== "attention" && (stage.severity ?? "info") === "info";
   preview.show(Boolean(stage.preview));
+  find("answers").hidden = stage.state !== "busy";
+  find("asked").hidden = !stage.asking;
   put(find("hint"), stage.hint ? stage.hint.title : say("step_look"));
   find("notice").hidden = stage.state === "busy" && Boolean(stage.preview);
   kept(view);
@@ -31,7 +35,9 @@ export function render(view) {
 function sentence(stage) {
   if (stage.state === "off") return words.off_said;
   if (stage.state === "kept") return words.next_card;
-  return stage.title === say(`state_${stage.state}`) ? "" : stage.title;
+  if (stage.state === "declined") return words.next_card_declined;
+  // What the headline says already is not said again.
+  return SAID[stage.code] ? words[SAID[stage.code]] : stage.title;
 }
 
 function person({ stage, last: kept }) {
