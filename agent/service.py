@@ -26,6 +26,7 @@ from agent.console.server import Part
 from agent.console.view import public
 from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
+from agent.decoding import decoder
 from agent.face import acceptance
 from agent.face.reasons import sentence
 from agent.hmpt.client import PlatformClient
@@ -43,11 +44,11 @@ from agent.ownership import Ownership, owning
 from agent.signals import Asked, listening
 from agent.station import Parts as StationParts
 from agent.station import Station
+from agent.station.loan import Loan
 from agent.supervisor import Loop, LoopState, Supervisor
 from agent.uploader import Parts as UploaderParts
 from agent.uploader import Uploader
 from agent.vision import CameraState, EngineState, Vision
-from drivers import photo
 from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
 from drivers.transport.traced import Traced
@@ -85,6 +86,7 @@ class Agent:
             on_hint=self._on_hint,
             on_engine=self._on_engine,
         )
+        self._loan = Loan()
         self.uploader = Uploader(self._uploader_parts())
         self.completion = Completion(self._completion_parts())
         self.station = Station(self._station_parts())
@@ -154,6 +156,7 @@ class Agent:
             record_changed=self.completion.wake,
             reload=reload,
             vision=self._vision,
+            loan=self._loan,
             face_changed=self._post_engine,
             page_code=self._page_code,
             operators=self.operators,
@@ -233,7 +236,7 @@ class Agent:
                 self._clock.monotonic,
                 config.reader.port,
             ),
-            decoder=_decoder(config),
+            decoder=decoder(config.reader.photo_decoder),
             vision=self._vision,
             outbox=self.own.outbox,
             audit=self.own.audit,
@@ -243,6 +246,7 @@ class Agent:
             clock_trusted=self.own.clock_trusted,
             record_kept=self.uploader.wake,
             operator=self.operators.in_force,
+            loan=self._loan,
         )
 
     def _uploader_parts(self) -> UploaderParts:
@@ -260,7 +264,7 @@ class Agent:
     def _completion_parts(self) -> CompletionParts:
         return CompletionParts(
             config=self.live.config,
-            decoder=_decoder(self.live.config()),
+            decoder=decoder(self.live.config().reader.photo_decoder),
             outbox=self.own.outbox,
             audit=self.own.audit,
             board=self.board,
@@ -319,11 +323,6 @@ def _camera_password(config: Config) -> str | None:
 def _intake_token(config: Config) -> bytes:
     token = config.intake.token
     return b"" if token is None else keys.read_secret(token, "intake.token")
-
-
-def _decoder(config: Config) -> photo.PhotoDecoder:
-    decoder = config.reader.photo_decoder
-    return photo.build(decoder.kind, decoder.command, decoder.input, decoder.timeout_s)
 
 
 @contextmanager

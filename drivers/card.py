@@ -42,6 +42,8 @@ class CardRecord:
     valid_until: str = field(default="", repr=False)
     newest_address: str | None = field(default=None, repr=False)  # command 30 03, beside the printed one
     latin_name: str = field(default="", repr=False)
+    nationality: str = field(default="", repr=False)  # I and Y: three letters of GB/T 2659
+    pass_number: str = field(default="", repr=False)  # J: the travel permit's number
     flaws: tuple[tuple[str, str], ...] = ()
     text_block: bytes = field(default=b"", repr=False)  # 256 bytes as read
     photo_block: bytes = field(default=b"", repr=False)  # 1024 bytes WLT as read

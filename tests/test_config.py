@@ -212,13 +212,21 @@ def test_doubtful_choices_are_warned_of_and_taken(text: str, code: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    "addition",
+    ("addition", "code"),
     [
-        "reader: {photo_decoder: {kind: library}}\n",
+        ("reader: {photo_decoder: {kind: library}}\n", "E6050"),
+        ("reader: {photo_decoder: {kind: library, library: {path: lib.so}}}\n", "E6025"),
+        ("reader: {port: 'usb:400:c35a'}\n", "E6025"),
+        ("reader: {port: ttyUSB0}\n", "E6025"),
     ],
 )
-def test_what_this_version_cannot_do_is_refused_and_not_ignored(addition: str, tmp_path: Path) -> None:
-    assert [line.split()[1] for line in told(GOOD + addition, tmp_path)] == ["E6031"]
+def test_a_reader_that_could_not_be_opened_is_refused(addition: str, code: str, tmp_path: Path) -> None:
+    assert [line.split()[1] for line in told(GOOD + addition, tmp_path)] == [code]
+
+
+@pytest.mark.parametrize("port", ["auto", "usb:0400:c35a", "usb:0400:C35A:A1", "/dev/ttyUSB0", "replay:/x"])
+def test_every_form_of_a_port_is_taken(port: str, tmp_path: Path) -> None:
+    assert told(GOOD + f"reader: {{port: '{port}'}}\n", tmp_path) == []
 
 
 def test_a_file_that_cannot_be_had(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from drivers.errors import CameraError, PhotoError
 from drivers.simulator.cards import photo_block
 
 BLOCK = bytes.fromhex("574C66007E00") + bytes(1018)
-BMP = b"BM" + bytes(100)
+BMP = cv2.imencode(".bmp", np.arange(126 * 102 * 3, dtype=np.uint8).reshape(126, 102, 3))[1].tobytes()
 
 
 def command(program: list[str], *, whole: bool = False, timeout_s: float = 5.0) -> photo.CommandDecoder:
@@ -41,15 +41,18 @@ def test_the_simulated_decoder_shows_the_portrait_and_refuses_a_real_block() -> 
 
 def test_a_program_gets_the_block_and_nothing_else(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    program = script(tmp_path / "d", f"cat > {seen}; env > {seen}.env; printf 'BM...'\n")
-    assert command(program).decode(BLOCK) == b"BM..."
+    (tmp_path / "bmp").write_bytes(BMP)
+    program = script(tmp_path / "d", f"cat > {seen}; env > {seen}.env; cat {tmp_path}/bmp\n")
+    assert command(program).decode(BLOCK) == BMP
     assert seen.read_bytes() == BLOCK
     assert "PYTHON" not in Path(f"{seen}.env").read_text()
 
 
 def test_a_program_that_wants_the_whole_answer_gets_it_with_the_text_blanked(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    command(script(tmp_path / "d", f"cat > {seen}; printf 'BM...'\n"), whole=True).decode(BLOCK)
+    (tmp_path / "bmp").write_bytes(BMP)
+    program = script(tmp_path / "d", f"cat > {seen}; cat {tmp_path}/bmp\n")
+    assert command(program, whole=True).decode(BLOCK) == BMP
     frame = seen.read_bytes()
     assert len(frame) == 1295
     assert frame.startswith(bytes.fromhex("AAAAAA9669 0508 000090 0100 0400"))
@@ -64,6 +67,7 @@ def test_a_program_that_wants_the_whole_answer_gets_it_with_the_text_blanked(tmp
         ("kill -SEGV $$\n", "status -11"),
         ("printf garbage\n", "no picture"),
         ("exit 0\n", "no picture"),
+        ("printf BM\n", "its picture cannot be read"),
         ("sleep 30\n", "no answer within"),
         ("sleep 30 & wait\n", "no answer within"),
     ],

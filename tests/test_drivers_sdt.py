@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 
 from drivers.card import CardKind
 from drivers.errors import ReaderProtocolError
-from drivers.sdt import textblock
+from drivers.sdt import reader, textblock
 from drivers.sdt.commands import status_name
 from drivers.sdt.frames import MAX_BUFFER, Frame, FrameDecoder, Garbage, encode_command, encode_reply
 from drivers.sdt.samid import sam_id
+from drivers.simulator import cards as deck
 
 # Published byte for byte: "SAM communication protocol", and the commands of public drivers.
 COMMANDS = [
@@ -25,6 +27,13 @@ COMMANDS = [
     ((0x30, 0x01), "AAAAAA96690003300132"),
     ((0x30, 0x10), "AAAAAA96690003301023"),
     ((0x30, 0x03), "AAAAAA96690003300330"),
+    ((0x30, 0x02), "AAAAAA96690003300231"),
+    ((0x30, 0x05), "AAAAAA96690003300536"),
+    ((0x60, 0x00), "AAAAAA96690003600063"),
+    ((0x60, 0x01), "AAAAAA96690003600162"),
+    ((0x60, 0x02), "AAAAAA96690003600261"),
+    ((0x60, 0x03), "AAAAAA96690003600360"),
+    ((0x60, 0x04), "AAAAAA96690003600467"),
 ]
 REPLIES = [
     ("AAAAAA9669000400009094", 0x90, b""),
@@ -36,6 +45,15 @@ REPLIES = [
     ("AAAAAA9669000400003236", 0x32, b""),
     ("AAAAAA9669000400009195", 0x91, b""),
     ("AAAAAA9669000400006064", 0x60, b""),
+    ("AAAAAA9669000400001014", 0x10, b""),
+    ("AAAAAA9669000400001115", 0x11, b""),
+    ("AAAAAA9669000400002125", 0x21, b""),
+    ("AAAAAA9669000400006662", 0x66, b""),
+    (
+        "AAAAAA9669001400009005000100 5B033301 5AB31E00 D2029649 12",
+        0x90,
+        bytes.fromhex("05000100 5B033301 5AB31E00 D2029649"),
+    ),
     (
         "AAAAAA966900140000900500010009B8320105BE1200ADC5B11163",
         0x90,
@@ -53,8 +71,47 @@ def test_commands_are_the_published_bytes(command: tuple[int, int], wire: str) -
     assert encode_command(*command) == bytes.fromhex(wire)
 
 
-def test_a_command_with_data() -> None:
-    assert encode_command(0x61, 0xFF, b"\x50") == bytes.fromhex("AAAAAA9669000461FF50CA")
+@pytest.mark.parametrize(
+    ("data", "wire"), [("50", "AAAAAA9669000461FF50CA"), ("58", "AAAAAA9669000461FF58C2")]
+)
+def test_a_command_with_data(data: str, wire: str) -> None:
+    assert encode_command(0x61, 0xFF, bytes.fromhex(data)) == bytes.fromhex(wire)
+
+
+#: How answers to 30 01 and 30 10 begin, and how long they are as a whole: fingers -> opener, bytes.
+OPENERS = {
+    None: ("AAAAAA9669 0508 000090 0100 0400", 1295),
+    0: ("AAAAAA9669 050A 000090 0100 0400 0000", 1297),
+    1: ("AAAAAA9669 070A 000090 0100 0400 0200", 1809),
+    2: ("AAAAAA9669 090A 000090 0100 0400 0400", 2321),
+}
+
+
+@pytest.mark.parametrize("fingers", OPENERS)
+def test_every_reading_is_as_long_as_published_and_fingerprints_are_dropped(fingers: int | None) -> None:
+    opener, size = OPENERS[fingers]
+    lengths = bytes.fromhex(opener)[10:]
+    prints = b"C" * 512 * (fingers or 0)
+    text, photo = bytes(range(256)), bytes(1024)
+    wire = encode_reply(b"\0\0\x90", lengths + text + photo + prints)
+    assert wire.startswith(bytes.fromhex(opener))
+    assert len(wire) == size
+    (frame,) = frames_of(FrameDecoder().feed(wire))
+    assert reader.blocks(frame.data) == (text, photo)
+    decoder = FrameDecoder()
+    for byte in wire[:-1]:
+        assert decoder.feed(bytes([byte])) == []
+    assert decoder.feed(wire[-1:] + wire[:9]) == [frame]
+
+
+@given(st.binary(max_size=2400))
+def test_any_blocks_are_cut_by_their_lengths_or_refused(data: bytes) -> None:
+    try:
+        text, photo = reader.blocks(data)
+    except ReaderProtocolError:
+        return
+    assert len(text) + len(photo) <= len(data) - 4
+    assert text + photo in data
 
 
 @pytest.mark.parametrize(("wire", "code", "data"), REPLIES)
@@ -150,6 +207,58 @@ def test_a_frame_after_noise_and_silence_is_delivered(before: bytes, frame: Fram
     assert decoder.feed(encode_reply(frame.status, frame.data))[-1] == frame
 
 
+#: What a mutated stream is made of: true frames, their pieces, and what looks like a beginning.
+PIECES = [
+    *(bytes.fromhex(wire) for wire, _, _ in REPLIES),
+    encode_reply(b"\0\0\x90", bytes.fromhex("01000400") + bytes(1280)),
+    bytes.fromhex("AAAAAA9669"),
+    bytes.fromhex("AAAAAA96690FFF"),
+    bytes.fromhex("AA9669FFFF"),
+    b"\xaa" * 7,
+]
+
+
+def fuzz(seed: int, count: int) -> int:
+    """Feed random and mutated streams to one decoder. Return how many frames came out."""
+    rng, decoder, found = random.Random(seed), FrameDecoder(), 0
+    for number in range(count):
+        stream = bytearray(
+            rng.choice(PIECES) + rng.choice(PIECES) if number % 4 else rng.randbytes(rng.randrange(60))
+        )
+        for _ in range(rng.randrange(4)):
+            if not stream:
+                break
+            place = rng.randrange(len(stream))
+            match rng.randrange(4):
+                case 0:
+                    stream[place] ^= 1 << rng.randrange(8)
+                case 1:
+                    del stream[place : place + rng.randrange(1, 20)]
+                case 2:
+                    stream[place:place] = rng.randbytes(rng.randrange(1, 20))
+                case _:
+                    stream[place:place] = stream[: rng.randrange(20)]
+        cut = rng.randrange(len(stream) + 1)
+        items = decoder.feed(bytes(stream[:cut])) + decoder.feed(bytes(stream[cut:]))
+        assert decoder.pending <= MAX_BUFFER
+        if number % 7 == 0:
+            items += decoder.idle()
+            assert decoder.pending == 0
+            assert decoder.feed(PIECES[0])[-1:] == [Frame(b"\0\0\x90")]
+        found += len(frames_of(items))
+    return found
+
+
+def test_mutated_streams_do_no_harm() -> None:
+    assert fuzz(1, 5_000) > 500
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(4))
+def test_a_million_mutated_streams_do_no_harm(seed: int) -> None:
+    assert fuzz(seed, 250_000) > 25_000
+
+
 def test_the_sam_id_is_printed_as_on_the_label() -> None:
     assert sam_id(bytes.fromhex("0500010009B8320105BE1200ADC5B111")) == "05.01-20101129-0001228293-0296863149"
     assert sam_id(bytes.fromhex("050001005B0333015AB31E00D2029649")) == "05.01-20120411-0002011994-1234567890"
@@ -169,7 +278,7 @@ RESIDENT = {
     "name": "韦·测试",
     "sex_code": "2",
     "nation_code": "08",
-    "birth": "19900101",
+    "birth": "19491231",
     "address": "广西虚构市模拟路 1 号",
     "number": "11010519491231002X",
     "issuer": "虚构市公安局",
@@ -209,6 +318,15 @@ def test_a_resident_card() -> None:
         ("address", "", ("address", "blank")),
         ("name", "", ("name", "blank")),
         ("name", "韦\ue863", ("name", "private-use character")),
+        ("name", "韦㐂", ("name", "rare character")),
+        ("name", "韦\U00020bb7", ("name", "rare character")),
+        ("birth", "19491230", ("birth", "differs from number")),
+        ("birth", "00000000", ("birth", "impossible date")),
+        ("sex_code", "1", ("sex_code", "differs from number")),
+        ("sex_code", "7", ("sex_code", "unknown code")),
+        ("nation_code", "57", ("nation_code", "unknown code")),
+        ("nation_code", "81", ("nation_code", "unknown code")),
+        ("valid_from", "长期", ("valid_from", "impossible date")),
         ("name", "韦\ud800", ("name", "broken character")),
     ],
 )
@@ -227,6 +345,26 @@ def test_the_letter_at_248_decides_and_an_unknown_one_is_not_guessed() -> None:
     assert card.kind is CardKind.UNKNOWN
     assert card.name == ""
     assert card.text_block == bytes(unknown)
+
+
+@pytest.mark.parametrize("card", deck.generate(5, 12, "RJIY"), ids=lambda card: card.kind)
+def test_the_chips_of_every_kind_say_what_was_written(card: deck.SimulatedCard) -> None:
+    """The simulator lays its blocks out from the tables, without the driver's."""
+    read = textblock.parse(card.text_block())
+    assert read.kind.value == card.kind
+    fields = set(textblock.LAYOUTS[read.kind]) - {"name"}
+    assert {name: getattr(read, name) for name in fields} == {name: getattr(card, name) for name in fields}
+    assert read.name == (card.name or card.latin_name)
+    assert read.flaws == ()
+
+
+@given(st.sampled_from(["I", "Y"]), st.integers(1, 60))
+def test_names_up_to_sixty_characters_come_whole(kind: str, length: int) -> None:
+    room = {"I": 60, "Y": 46}[kind]
+    (made,) = deck.generate(1, 1, kind)
+    name = ("LATIN, " + "NAME " * 12)[: min(length, room)].strip()
+    card = textblock.parse(replace(made, name="", latin_name=name).text_block())
+    assert card.latin_name == card.name == name
 
 
 def test_a_foreigner_without_a_chinese_name_is_known_by_the_latin_one() -> None:

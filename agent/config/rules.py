@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from agent.config.findings import Finding
-from agent.config.schema import Config, Face
+from agent.config.schema import Config, Face, PhotoDecoder
 from agent.config.tree import Path, Tree
 from drivers.camera import is_file_source
 
@@ -21,9 +21,9 @@ def findings(config: Config, tree: Tree) -> Iterator[Finding]:
 
 def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     yield from _test_sources(config)
-    yield from _not_yet(config)
     yield from _face(config.face)
     yield from _intake(config)
+    yield from _decoder(config.reader.photo_decoder)
     platform, device = config.platform, config.device
     if not is_loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
         yield ("platform", "encrypt"), "W6101", {}
@@ -62,14 +62,10 @@ def _face(face: Face) -> Iterator[tuple[Path, str, dict[str, str]]]:
         yield ("face", "onnx", "far_1e4"), "E6033", {}
 
 
-def _not_yet(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
-    """Values of the interface that this version does not serve: refused, not ignored."""
-    refused = {
-        ("reader", "photo_decoder", "kind"): config.reader.photo_decoder.kind == "library",
-    }
-    for path, meant in refused.items():
-        if meant:
-            yield path, "E6031", {"key": ".".join(path)}
+def _decoder(decoder: PhotoDecoder) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    if decoder.kind == "library" and decoder.library.path is None:
+        path = ("reader", "photo_decoder", "kind")
+        yield path, "E6050", {"key": ".".join(path), "needs": "reader.photo_decoder.library.path"}
 
 
 def _intake(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:

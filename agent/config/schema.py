@@ -159,10 +159,24 @@ class Device(Section):
     register_user: Text50
 
 
+class PhotoLibrary(Section):
+    """A vendor's library for the chip's photograph; the calls are those of drivers/photo_child.py."""
+
+    path: Annotated[str, Field(pattern=r"^/.+")] | None = None
+    call: Literal[
+        "unpack", "wlt2bmp-buffer", "decoding-photos", "dewlt", "mt-wlt2rgb", "get-bmp", "get-bmp-file"
+    ] = "unpack"
+    vendor_code: Annotated[int, Field(ge=0, le=65535)] = 0
+    pixels: Literal["bgr", "rgb"] = "bgr"
+    rows: Literal["bottom-up", "top-down"] = "bottom-up"
+    helper: tuple[Text, ...] = ()
+
+
 class PhotoDecoder(Section):
     kind: Literal["command", "library", "simulated"] = "command"
     command: tuple[Text, ...] = ("/opt/vendor/wlt2bmp",)
     input: Literal["block", "frame"] = "block"
+    library: PhotoLibrary = PhotoLibrary()
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 5
 
 

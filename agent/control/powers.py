@@ -10,6 +10,7 @@ from agent.config.schema import Config
 from agent.operators import Operators
 from agent.ownership import Ownership
 from agent.station import DeskInput
+from agent.station.loan import Loan
 from agent.supervisor import LoopState
 from agent.vision import Vision
 
@@ -26,6 +27,7 @@ class Powers:
     config: Callable[[], Config] | None = None
     reload: Callable[[], None] | None = None
     vision: Vision | None = None
+    loan: Loan | None = None
     face_changed: Callable[[], None] = lambda: None
     page_code: Callable[[], Mapping[str, object]] | None = None
     #: The desk itself; absent without a daemon.

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
-from agent.control import changing, desk, keyring, looking, page, taking, trail
+from agent.control import changing, desk, keyring, looking, page, reading, taking, trail
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.live import fingerprint
@@ -32,6 +32,7 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **desk.verbs(powers),
         **page.verbs(powers),
         **trail.verbs(powers),
+        **reading.verbs(powers),
     }
     if powers.reload is not None:
         verbs["reload"] = lambda _args, caller: _reload(powers, caller)

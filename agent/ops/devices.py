@@ -6,12 +6,13 @@ While the daemon runs it holds the devices: then it is asked. Without it each is
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent import keys
+from agent import decoding, keys
 from agent.config.schema import Config
 from agent.face import weights
 from agent.ops.access import Account, holders, wanted
@@ -23,6 +24,10 @@ from drivers.sdt.reader import SdtReader
 
 Topics = Mapping[str, Mapping[str, Any]]
 NO_DEVICE: Found = (None, {"source": "none"})
+
+
+#: How a decoder that works says that a blank block holds no photograph: by anything but a crash.
+_REFUSAL = re.compile(r"no picture|its picture|refused the block|empty picture|ended with status \d")
 
 
 def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
@@ -69,12 +74,12 @@ def decoder(config: Config) -> Found:
     if config.reader.source == "none":
         return NO_DEVICE
     chosen = config.reader.photo_decoder
-    built = photo.build(chosen.kind, chosen.command, chosen.input, min(chosen.timeout_s, 3.0))
+    built = decoding.decoder(chosen, 3.0)
     try:
         built.decode(bytes(photo.PHOTO_BYTES))
     except PhotoError as error:
         reason = error.facts.get("reason", "")
-        if "no picture" in reason or ("ended with status" in reason and "status -" not in reason):
+        if _REFUSAL.search(reason):
             return None, {"kind": chosen.kind}
         raise
     return None, {"kind": chosen.kind}

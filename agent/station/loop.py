@@ -87,11 +87,15 @@ class Station:
                 monotonic=parts.clock.monotonic,
                 interval_s=lambda: parts.config().reader.poll_interval_s,
                 may_read=self._room,
+                loan=parts.loan,
             )
         )
 
     def _turn(self) -> None:
         """Look what became of reader and card, then rest until the next look or until something is said."""
+        if self._parts.loan.offer(idle=self._desk.phase in {flow.Phase.READY, flow.Phase.READER_DOWN}):
+            logs.say(log, "I1006")
+            self._parts.board.event("I1006")
         for happening in self._watch.turn():
             self._take(happening)
         self._handle(events.TimePassed(self._watch.lying))
@@ -122,6 +126,8 @@ class Station:
                 self._handle(events.CardUnreadable(error.code))
             case watching.Lifted():
                 self._handle(events.CardLifted())
+            case watching.Lent():
+                pass  # read for somebody who tests the reader
 
     def _presented(self, card: CardRecord, at: float) -> events.Presented:
         today = self._parts.clock.now().astimezone(SHANGHAI).date()
@@ -140,7 +146,7 @@ class Station:
             self._told = error.code
             logs.say_error(log, error)
             self._parts.board.event(error.code, **error.facts)
-        self._parts.board.post("reader", state="down", code=error.code)
+        self._parts.board.post("reader", state="down", code=error.code, facts=dict(error.facts))
         self._handle(events.ReaderLost(error.code))
 
     def _room(self) -> bool:

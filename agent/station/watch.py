@@ -17,6 +17,7 @@ from typing import Protocol
 from agent import logs
 from agent.catalogue import AgentError
 from agent.station import presence
+from agent.station.loan import Loan
 from agent.station.presence import Look, Outcome, Presence
 from drivers.card import CardRecord
 from drivers.errors import (
@@ -27,6 +28,7 @@ from drivers.errors import (
     ReaderTimeout,
 )
 from drivers.sdt.reader import SdtReader
+from drivers.transport.recording import RecordingTransport
 
 log = logs.get(__name__)
 
@@ -77,6 +79,11 @@ class NotAgain:
 
 
 @dataclass(frozen=True)
+class Lent:
+    """A card was read for somebody who tests the reader: it is not the desk's."""
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """A card lies there, but reading it failed."""
 
@@ -88,7 +95,7 @@ class Lifted:
     """The card that was read last has been taken away. Strict firmware may never let us know."""
 
 
-Happening = Up | Down | Presented | NotAgain | Unreadable | Lifted
+Happening = Up | Down | Presented | NotAgain | Lent | Unreadable | Lifted
 
 ASKED = "W1002"
 KNOWN = "W1003"
@@ -125,6 +132,7 @@ class Means:
     interval_s: Callable[[], float]
     #: Asked before each reading: False leaves the card for the next look.
     may_read: Callable[[], bool] = lambda: True
+    loan: Loan = field(default_factory=Loan)
 
 
 class ReaderWatch:
@@ -156,6 +164,7 @@ class ReaderWatch:
         happened: list[Happening] = []
         try:
             reader = self._opened()
+            self._record(reader)
             self._look(reader, happened)
         except (ReaderTimeout, ReaderProtocolError) as error:
             self._line_fault(error, happened)
@@ -222,6 +231,15 @@ class ReaderWatch:
         self._due = self._means.monotonic() + REOPEN_S
         happened.append(Down(error))
 
+    def _record(self, reader: SdtReader) -> None:
+        """Write down what goes over the line while the reader is lent to somebody who wants that."""
+        loan, noted = self._means.loan, isinstance(reader.line, RecordingTransport)
+        if loan.out and loan.recording and not noted:
+            recorder = RecordingTransport(reader.line, self._means.monotonic)
+            loan.entries, reader.line = recorder.entries, recorder
+        elif not loan.out and isinstance(reader.line, RecordingTransport):
+            reader.line = reader.line.line
+
     # --- the card -----------------------------------------------------------------------------------
 
     def _look(self, reader: SdtReader, happened: list[Happening]) -> None:
@@ -251,12 +269,14 @@ class ReaderWatch:
             if error.code in PERMANENT:
                 raise
             self._advance(presence.ReadFailed(self._means.monotonic()))
-            happened.append(Unreadable(error))
+            happened.append(Lent() if self._means.loan.end(None, error) else Unreadable(error))
             return
         card, probe = self._with_newest_address(reader, card)
         read = presence.WasRead(self._means.memory.identity(card), probe, self._means.monotonic())
         for outcome in self._advance(read):
-            if outcome is Outcome.PRESENTED:
+            if self._means.loan.end(card):
+                happened.append(Lent())
+            elif outcome is Outcome.PRESENTED:
                 happened.append(Presented(card, found_at))
             else:
                 happened.append(NotAgain(_NOT_AGAIN[outcome], card, found_at))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from agent import logs
@@ -15,6 +15,7 @@ from agent.outbox import Outbox
 from agent.records import FaceResult, PictureKind
 from agent.station import events
 from agent.station.flow import KEPT, KEPT_HELD
+from agent.station.loan import Loan
 from agent.verify import reasons_to_hold, verify
 from agent.vision import Observation, Vision
 from drivers.card import CardRecord
@@ -48,6 +49,7 @@ class Parts:
     clock_trusted: Callable[[], bool]
     record_kept: Callable[[], None]  # wakes the uploader
     operator: Callable[[], str | None]  # who operates the desk now
+    loan: Loan = field(default_factory=Loan)  # where whoever tests the reader asks for a card
 
 
 class Work:

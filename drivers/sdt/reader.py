@@ -68,7 +68,7 @@ class SdtReader:
         baud: int = 115200,
         patience: float = 1.0,
     ) -> None:
-        self._transport = transport
+        self.line = transport
         self._wire_s = LONGEST_BITS / baud
         self._patience = patience
         self._port = port
@@ -93,7 +93,7 @@ class SdtReader:
     def read(self) -> CardRecord:
         """Read text and photo of the selected card. ReaderRefused when it was moved."""
         data = self._expect_success(READ_BASE).data
-        text, photo = _blocks(data)
+        text, photo = blocks(data)
         return textblock.parse(text, photo)
 
     def newest(self) -> Newest:
@@ -128,7 +128,7 @@ class SdtReader:
 
     def close(self) -> None:
         """Give the line back."""
-        self._transport.close()
+        self.line.close()
 
     def _expect_success(self, command: Command, data: bytes = b"") -> Frame:
         frame = self._ask(command, data)
@@ -143,7 +143,7 @@ class SdtReader:
 
     def _exchange(self, command: Command, data: bytes) -> Frame:
         # Nothing may lie there before we asked: a late or doubled answer would be taken for the next one.
-        if not self._line_clean or self._transport.read(0.0):
+        if not self._line_clean or self.line.read(0.0):
             self._resynchronise()
         # Dirty until answered: whatever ends this exchange early leaves an answer on its way.
         self._line_clean = False
@@ -166,11 +166,11 @@ class SdtReader:
         self._decoder = FrameDecoder()
         self._arrived.clear()
         for _ in range(STALE_READS):
-            if not self._transport.read(0.0):
+            if not self.line.read(0.0):
                 break
 
     def _send(self, command: Command, data: bytes = b"") -> None:
-        self._transport.write(encode_command(command.command, command.parameter, data))
+        self.line.write(encode_command(command.command, command.parameter, data))
 
     def _await(self, command: Command) -> Frame:
         """Return the next frame that can be an answer to `command`; others are old and pass unheard."""
@@ -193,7 +193,7 @@ class SdtReader:
     def _listen(self, limit_s: float) -> bool:
         """Take what arrives; within a frame, only until the line pauses. Return whether something came."""
         begun = self._decoder.pending > 0
-        data = self._transport.read(min(limit_s, INTER_BYTE_S * self._patience) if begun else limit_s)
+        data = self.line.read(min(limit_s, INTER_BYTE_S * self._patience) if begun else limit_s)
         self._arrived += self._decoder.feed(data) if data else self._decoder.idle()
         return bool(data)
 
@@ -218,7 +218,7 @@ def _refused(command: Command, code: int) -> ReaderError:
     return ReaderRefused("E1106", status=code, step=command.name, meaning=status_name(code))
 
 
-def _blocks(data: bytes) -> tuple[bytes, bytes]:
+def blocks(data: bytes) -> tuple[bytes, bytes]:
     """Return text and photo by the announced lengths. ReaderProtocolError when these do not add up.
 
     A third length announces fingerprints: understood, and dropped here, for nobody needs them.

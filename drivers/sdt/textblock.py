@@ -8,7 +8,9 @@
     birth               36 16                          220 16               36  16
     address             52 70
     number              122 36                         122 30               122 36
-    issuer              158 30                         240 8 (code)
+    issuer              158 30
+    nationality                                        152 6                242 6
+    pass number         220 18 (J only)
     valid from, until   188 16, 204 16                 188 16, 204 16       188 16, 204 16
     kind                248 2                          248 2                248 2
 
@@ -45,6 +47,7 @@ _FOREIGNER_2017: Layout = {
     "latin_name": ((0, 120),),
     "sex_code": ((120, 2),),
     "number": ((122, 30),),
+    "nationality": ((152, 6),),
     "name": ((158, 30),),
     "valid_from": ((188, 16),),
     "valid_until": ((204, 16),),
@@ -55,17 +58,28 @@ _FOREIGNER_2023: Layout = {
     "sex_code": ((30, 2),),
     "birth": ((36, 16),),
     "latin_name": ((52, 70), (220, 22)),
+    "nationality": ((242, 6),),
     "number": ((122, 36),),
     "valid_from": ((188, 16),),
     "valid_until": ((204, 16),),
 }
 LAYOUTS: Mapping[CardKind, Layout] = {
     CardKind.RESIDENT: _RESIDENT,
-    CardKind.HMT_PERMIT: {key: place for key, place in _RESIDENT.items() if key != "nation_code"},
+    CardKind.HMT_PERMIT: {
+        **{key: place for key, place in _RESIDENT.items() if key != "nation_code"},
+        "pass_number": ((220, 18),),
+    },
     CardKind.FOREIGNER_2017: _FOREIGNER_2017,
     CardKind.FOREIGNER_2023: _FOREIGNER_2023,
 }
-_MAY_BE_BLANK = frozenset({"latin_name", "name"})
+_MAY_BE_BLANK = frozenset({"latin_name", "name", "pass_number"})
+#: GB/T 2261.1 and GB/T 3304; beyond 56 only 97 (other) and 98 (foreigner naturalised) are official.
+_SEXES = frozenset("0129")
+_NATIONS = frozenset([*(f"{code:02d}" for code in range(1, 57)), "97", "98"])
+#: Where characters outside the basic plane turn up, and where those live that few fonts have.
+_PRIVATE_USE = (("\ue000", "\uf8ff"),)
+_BROKEN = (("\ud800", "\udfff"),)
+_RARE = (("\u2e80", "\u2fdf"), ("\u3400", "\u4dbf"), ("\uf900", "\ufaff"))
 
 
 def parse(block: bytes, photo_block: bytes = b"") -> CardRecord:
@@ -112,14 +126,44 @@ def _flaws(kind: CardKind, fields: Mapping[str, str]) -> list[tuple[str, str]]:
         text = fields[name]
         if text and not (name == "valid_until" and text == LONG_TERM) and not is_date(text):
             found.append((name, "impossible date"))
-    if fields["number"] and kind is not CardKind.FOREIGNER_2017 and not check_digit_right(fields["number"]):
-        found.append(("number", "check digit"))
+    for name, known in (("sex_code", _SEXES), ("nation_code", _NATIONS)):
+        if fields.get(name) and fields[name] not in known:
+            found.append((name, "unknown code"))
+    if fields["number"] and kind is not CardKind.FOREIGNER_2017:
+        found += _flaws_of_number(fields)
     for name, text in fields.items():
-        if any("\ue000" <= character <= "\uf8ff" for character in text):
-            found.append((name, "private-use character"))
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            found.append((name, "broken character"))
+        found += [(name, reason) for reason in _odd_characters(text)]
     return found
+
+
+def _flaws_of_number(fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Hold the 18-character number against its check digit and, where that is right, against the fields."""
+    number = fields["number"]
+    if not check_digit_right(number):
+        return [("number", "check digit")]
+    found = []
+    if is_date(fields["birth"]) and number[6:14] != fields["birth"]:
+        found.append(("birth", "differs from number"))
+    if fields["sex_code"] in {"1", "2"} and int(number[16]) % 2 != int(fields["sex_code"]) % 2:
+        found.append(("sex_code", "differs from number"))
+    return found
+
+
+def _odd_characters(text: str) -> list[str]:
+    """Return what is unusual about a field's characters: flagged for a human, never replaced."""
+    kinds = (
+        ("private-use character", _PRIVATE_USE),
+        ("broken character", _BROKEN),
+        ("rare character", _RARE),
+    )
+    return [reason for reason, ranges in kinds if any(_in(character, ranges) for character in text)]
+
+
+def _in(character: str, ranges: tuple[tuple[str, str], ...]) -> bool:
+    # Beyond the basic plane there is nothing on a chip; two halves that make such a character are rare, too.
+    return any(first <= character <= last for first, last in ranges) or (
+        ranges is _RARE and character > "\uffff"
+    )
 
 
 def is_date(text: str) -> bool:

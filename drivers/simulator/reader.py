@@ -142,10 +142,12 @@ class SimulatedReader:
             self._due = time.monotonic() + self._loop_s
 
     def _send(self, sent: Sent) -> None:
-        """Put bytes on the line at its baud."""
+        """Put bytes on the line at its baud. A lump that was late on a busy machine delays no other."""
         self._stop.wait(sent.after_s)
+        started = time.monotonic()
         for start in range(0, len(sent.data), LUMP):
             lump = sent.data[start : start + LUMP]
-            self._stop.wait(len(lump) * BITS_PER_BYTE / self._baud)
+            due = started + (start + len(lump)) * BITS_PER_BYTE / self._baud
+            self._stop.wait(max(0.0, due - time.monotonic()))
             with contextlib.suppress(OSError):
                 os.write(self._master, lump)

@@ -15,14 +15,14 @@ class RecordingTransport:
     """Passes everything on to another transport and keeps a copy."""
 
     def __init__(self, line: Transport, monotonic: Callable[[], float]) -> None:
-        self._line = line
+        self.line = line
         self._monotonic = monotonic
         self._started = monotonic()
         self.entries: list[Entry] = []
 
     def read(self, timeout_s: float) -> bytes:
         """Return what arrives, and note it."""
-        data = self._line.read(timeout_s)
+        data = self.line.read(timeout_s)
         if data:
             self._note(data, sent=False)
         return data
@@ -30,11 +30,11 @@ class RecordingTransport:
     def write(self, data: bytes) -> None:
         """Send, and note it."""
         self._note(data, sent=True)
-        self._line.write(data)
+        self.line.write(data)
 
     def close(self) -> None:
         """Close the other transport; what was noted stays."""
-        self._line.close()
+        self.line.close()
 
     def _note(self, data: bytes, *, sent: bool) -> None:
         if len(self.entries) < MAX_ENTRIES:

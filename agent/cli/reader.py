@@ -1,0 +1,275 @@
+"""`devices`, `read-card`: finding the reader, and seeing what it reads."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.catalogue import AgentError, entry
+from agent.cli.options import Settings, Verb, json_option, pass_settings
+from agent.cli.screen import padded, print_json
+from agent.config import Config
+from agent.control import NotRunning, call
+from agent.control.ask import ask
+from agent.decoding import decoder
+from agent.ops import readers
+from drivers import photo
+
+#: What `read-card` shows of a card, in this order.
+LABELS = {
+    "kind": ("证件种类", "kind"),
+    "name": ("姓名", "name"),
+    "latin_name": ("英文姓名", "Latin name"),
+    "number": ("号码", "number"),
+    "pass_number": ("通行证号", "pass number"),
+    "nationality": ("国籍", "nationality"),
+    "sex_code": ("性别代码", "sex code"),
+    "nation_code": ("民族代码", "nation code"),
+    "birth": ("出生日期", "birth"),
+    "address": ("住址", "address"),
+    "newest_address": ("追加住址", "newest address"),
+    "issuer": ("签发机关", "issuer"),
+    "valid_from": ("有效期起", "valid from"),
+    "valid_until": ("有效期止", "valid until"),
+}
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this file."""
+    group.add_command(devices)
+    group.add_command(read_card)
+
+
+@click.command(cls=Verb)
+@click.option("--probe", "port", help="试探一个端口是否为读卡器 / ask one port whether it is a reader")
+@click.option(
+    "--decoder-test",
+    "block",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="用配置的解码器解码照片数据文件 / decode a photo block with the configured decoder",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="解码结果存为 / where to put the picture"
+)
+@click.option(
+    "--accept-reader",
+    is_flag=True,
+    help="确认更换了读卡器（记入审计） / take the reader that is there; audited",
+)
+@json_option
+@pass_settings
+def devices(
+    settings: Settings,
+    port: str | None,
+    block: Path | None,
+    out: Path | None,
+    accept_reader: bool,
+    as_json: bool,
+) -> None:
+    """列出读卡器候选设备及不可用的原因 / every device that could be a reader, and why not."""
+    if block is not None:
+        _decoder_test(settings, block, out, as_json=as_json)
+    elif port is not None:
+        _probe(settings, port, as_json=as_json)
+    elif accept_reader:
+        _accept(settings, as_json=as_json)
+    else:
+        _list(settings, as_json=as_json)
+
+
+def _list(settings: Settings, *, as_json: bool) -> None:
+    config = settings.config() if settings.config_path.exists() else None
+    report = _report(config)
+    lang = settings.language
+    if as_json:
+        for one in report["candidates"]:
+            if one["code"]:
+                said = entry(one["code"])
+                one |= {"title": said.title(lang, one["facts"]), "do": said.steps(lang, one["facts"])}
+        print_json(report)
+        return
+    if not report["candidates"]:
+        settings.say("没有找到任何可能的读卡器", "nothing found that could be a reader")
+    for one in report["candidates"]:
+        _print_candidate(one, report, settings)
+    if report["daemon"]:
+        state = report["reader"]
+        settings.say(
+            f"服务正在使用读卡器：{state.get('state', '?')} {state.get('sam_id', '')}".rstrip(),
+            f"the service holds the reader: {state.get('state', '?')} {state.get('sam_id', '')}".rstrip(),
+        )
+
+
+def _report(config: Config | None) -> dict[str, Any]:
+    """Ask the daemon; without one look here, which needs neither its state nor its lock."""
+    if config is not None:
+        try:
+            report: dict[str, Any] = call(Path(config.state_dir), "reader.list")
+        except NotRunning:
+            pass
+        else:
+            return report
+    return {
+        "daemon": False,
+        "port": "auto" if config is None else config.reader.port,
+        "candidates": readers.listing(config, ask=True),
+    }
+
+
+def _print_candidate(one: dict[str, Any], report: dict[str, Any], settings: Settings) -> None:
+    lang = settings.language
+    own = report["daemon"] and one["chosen"] and one["code"] in {None, "E1114"}
+    if one["code"] is None or own:
+        said = (
+            one["sam_id"] or ("由本服务使用" if lang == "zh" else "used by the service")
+            if own
+            else one["sam_id"]
+        )
+        click.echo(
+            f"✓  {padded(one['port'], 26)} {padded(one['driver'], 9)} {one['name']}  {said or ''}".rstrip()
+        )
+        return
+    said = entry(one["code"])
+    mark = "✗" if said.severity == "error" else "-"
+    click.echo(
+        f"{mark}  {padded(one['port'], 26)} {padded(one['driver'], 9)} {one['name']}  "
+        f"{said.title(lang, one['facts'])} [{said.code}]"
+    )
+    for number, step in enumerate(said.steps(lang, one["facts"]), start=1):
+        click.echo(f"      {number}. {step}")
+
+
+def _probe(settings: Settings, port: str, *, as_json: bool) -> None:
+    found = readers.probed(port)
+    if as_json:
+        print_json({"port": port, "status": found.status, "sam_id": found.sam_id})
+    else:
+        settings.say(
+            f"是身份证读卡器：{found.sam_id or '（不提供编号）'}",
+            f"a card reader: {found.sam_id or '(tells no id)'}",
+        )
+
+
+def _accept(settings: Settings, *, as_json: bool) -> None:
+    config = settings.config()
+    try:
+        answer = call(Path(config.state_dir), "reader.commission")
+    except NotRunning:
+        sam_id = readers.probed(config.reader.port).sam_id
+        answer = ask(config, "reader.commission", {"sam_id": sam_id})
+    if as_json:
+        print_json(answer)
+    else:
+        settings.say(
+            f"已确认读卡器 {answer['commissioned']}",
+            f"reader {answer['commissioned']} is now the commissioned one",
+        )
+
+
+def _decoder_test(settings: Settings, block: Path, out: Path | None, *, as_json: bool) -> None:
+    config = settings.config()
+    chosen = config.reader.photo_decoder
+    started = time.monotonic()
+    picture = decoder(chosen).decode(_photo_block(block.read_bytes()))
+    took_ms = round(1000 * (time.monotonic() - started))
+    if out is not None:
+        out.write_bytes(picture)
+    if as_json:
+        print_json(
+            {
+                "kind": chosen.kind,
+                "bytes": len(picture),
+                "ms": took_ms,
+                "out": None if out is None else str(out),
+            }
+        )
+        return
+    settings.say(
+        f"解码成功：{len(picture)} 字节，{took_ms} 毫秒", f"decoded: {len(picture)} bytes in {took_ms} ms"
+    )
+    if out is None:
+        settings.say(
+            "用 --out 存下图片，目视核对颜色与方向",
+            "keep the picture with --out and look at colours and direction",
+        )
+
+
+def _photo_block(content: bytes) -> bytes:
+    """Return the 1024 bytes of a file that holds them, or a reader's whole answer around them."""
+    head = content.find(bytes.fromhex("AA9669"))
+    return content[head + 5 + 3 + 4 + 256 :][: photo.PHOTO_BYTES] if head >= 0 else content
+
+
+@click.command("read-card", cls=Verb)
+@click.option("--seconds", type=click.FloatRange(1, readers.MOST_S), default=15.0, show_default=True)
+@click.option("--reveal", is_flag=True, help="显示全部内容（记入审计） / show everything; audited")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="把通信过程写入文件 / write a transcript",
+)
+@click.option(
+    "--with-personal-data",
+    "personal",
+    is_flag=True,
+    help="记录中保留证件内容（记入审计） / keep the card's bytes in the transcript; audited",
+)
+@json_option
+@pass_settings
+def read_card(
+    settings: Settings, seconds: float, reveal: bool, record: Path | None, personal: bool, as_json: bool
+) -> None:
+    """读一张卡，检查读卡器；不产生核验记录 / read one card to test the reader; makes no record."""
+    if personal and record is None:
+        raise click.UsageError("--with-personal-data belongs to --record")
+    config = settings.config()
+    say = click.style(
+        "请把证件放到读卡区（已在上面的请拿起重放）"
+        if settings.language == "zh"
+        else "lay a card on the reader (lift it first if it lies there)"
+    )
+    click.echo(say, err=True)
+    args = {"seconds": seconds, "reveal": reveal, "record": record is not None, "personal": personal}
+    answer = ask(config, "reader.read", args)
+    if record is not None:
+        _write_transcript(settings, record, str(answer.pop("transcript")), personal=personal)
+    answer.pop("transcript", None)
+    if answer["code"] is not None:
+        raise AgentError(answer["code"], **answer["facts"])
+    if as_json:
+        print_json(answer["card"])
+    else:
+        _print_card(settings, answer["card"])
+
+
+def _write_transcript(settings: Settings, path: Path, text: str, *, personal: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    if personal:
+        click.echo(
+            "注意：文件中有真实证件内容，请像证件一样保管，用后删除"
+            if settings.language == "zh"
+            else "careful: the file holds a real card's content; keep it like the card, delete it afterwards",
+            err=True,
+        )
+
+
+def _print_card(settings: Settings, card: dict[str, Any]) -> None:
+    zh = settings.language == "zh"
+    for name, label in LABELS.items():
+        if card.get(name):
+            click.echo(f"{padded(label[0 if zh else 1], 16)} {card[name]}")
+    photo_block = card["photo_block"]
+    well = (
+        ("格式正确" if zh else "as it should be")
+        if photo_block["wlt"]
+        else ("格式未知" if zh else "of an unknown form")
+    )
+    click.echo(f"{padded('照片数据' if zh else 'photo block', 16)} {photo_block['bytes']} bytes, {well}")
+    for flaw in card["flaws"]:
+        click.echo(f"! {flaw['field']}: {flaw['reason']}")
