@@ -10,15 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent import images, logs
 from agent.audit import Audit
 from agent.board import Board
-from agent.clock import Clock
+from agent.clock import Clock, Uptime
 from agent.config.schema import Config
 from agent.heartbeat import Heartbeat
 from agent.outbox import HeldRecord, Outbox
-from agent.records import Hold, PictureKind, Supplement
+from agent.records import VERIFIED_AT, Hold, PictureKind, Supplement, Verification
 from agent.verify import reasons_to_hold
 from drivers.errors import PhotoError
 from drivers.photo import PhotoDecoder
@@ -27,7 +28,7 @@ log = logs.get(__name__)
 
 #: How often held records are looked at again without anybody asking.
 ROUND_S = 30.0
-_CONFIG, _SIGNED_IN = "configuration", "sign-in"
+_CONFIG, _SIGNED_IN, _CLOCK = "configuration", "sign-in", "clock"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Parts:
     clock: Clock
     record_ready: Callable[[], None]
     operator: Callable[[], str | None] = lambda: None  # who operates the desk now
+    true_time: Callable[[Uptime], datetime | None] = lambda _moment: None
 
 
 class Completion:
@@ -105,6 +107,8 @@ class Completion:
         elif Hold.OPERATOR in held.holds and config.operators.default is not None:
             self._supplement(held.id, "operator", config.operators.default, _CONFIG)
         verification = parts.outbox.verification(held.id)
+        if Hold.CLOCK in held.holds and self._put_right(verification):
+            verification = parts.outbox.verification(held.id)
         substitutes = config.platform.conventions.substitutes
         holds = dict(reasons_to_hold(verification, parts.outbox.picture_kinds(held.id), substitutes))
         if Hold.FIELD in held.holds and config is self._checked_with:
@@ -117,6 +121,18 @@ class Completion:
             logs.say(log, "I3003", record=held.id)
             parts.board.event("I3003", record=held.id)
             parts.record_ready()
+
+    def _put_right(self, verification: Verification) -> bool:
+        """Give a record its true time, once the clock of its boot is known; the first one stays beside it."""
+        moment = verification.uptime
+        true = None if moment is None else self._parts.true_time(moment)
+        if true is None or verification.clock_trusted:
+            return False
+        off_s = (true - verification.verified_at).total_seconds()
+        self._supplement(verification.id, VERIFIED_AT, true.isoformat(), _CLOCK)
+        logs.say(log, "I7501", record=verification.id, seconds=f"{off_s:+.0f}")
+        self._parts.board.event("I7501", record=verification.id, seconds=f"{off_s:+.0f}")
+        return True
 
     def _supplement(self, record: str, field: str, value: str, who: str) -> None:
         parts = self._parts

@@ -17,14 +17,14 @@ from pathlib import Path
 from agent import keys, logs
 from agent.audit import Audit, Head
 from agent.catalogue import AgentError
-from agent.clock import Clock, trusted
+from agent.clock import Clock, Memory, TrustedClock, Uptime
 from agent.config.schema import Config
 from agent.lock import StateLock
 from agent.outbox import Ballast, Outbox, SealKeys, this_machine
 
 log = logs.get(__name__)
 
-_LAST_TIME = "last_time"
+_LAST_TIME, _BOOTS = "last_time", "boots"
 _AUDIT_HEAD, _AUDIT_ALARM = "audit_head", "audit_alarm"
 _FOLLOWED = "seal_key_followed"
 _UNNAMED = "outbox"
@@ -44,11 +44,20 @@ class Ownership:
     clock: Clock
     config: Config
     ballast: Ballast
+    time: TrustedClock
 
     def clock_trusted(self) -> bool:
-        """Return whether the machine's clock can be believed, given the last time stored here."""
-        stored = self.outbox.setting(_LAST_TIME)
-        return trusted(self.clock.now(), datetime.fromisoformat(stored) if stored else None)
+        """Return whether the machine's clock can be believed."""
+        return self.time.trust().believed
+
+    def uptime(self) -> Uptime | None:
+        """Return this moment where the clock cannot be believed, so that its time can be put right later."""
+        return None if self.clock_trusted() else self.time.uptime()
+
+    def accept_time(self) -> None:
+        """Believe the clock as it is: a named person found it right."""
+        self.time.confirmed()
+        self.outbox.set_setting(_LAST_TIME, self.clock.now().isoformat())
 
     def store_time(self) -> None:
         """Remember the current time, unless it is behind what was stored: time only moves forward here."""
@@ -104,7 +113,9 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
             _follow(config, audit, outbox)
         _compare_head(audit, outbox)
         _reconcile(audit, outbox)
-        own = Ownership(state_dir, audit, outbox, logs.Pseudonyms(keyring.pseudonym), clock, config, ballast)
+        pseudonyms = logs.Pseudonyms(keyring.pseudonym)
+        time = TrustedClock(clock, _clock_memory(outbox))
+        own = Ownership(state_dir, audit, outbox, pseudonyms, clock, config, ballast, time)
         yield own
         with contextlib.suppress(AgentError, OSError):  # a full or dying disk: the next round stores it
             own.store_audit_head()
@@ -124,6 +135,14 @@ def _compare_head(audit: Audit, outbox: Outbox) -> None:
     audit.append("audit.cut", who="service", target="audit", result=code, durable=True, **facts)
     outbox.set_setting(_AUDIT_ALARM, json.dumps({"code": code, **facts}))
     outbox.set_setting(_AUDIT_HEAD, json.dumps(asdict(audit.sync())))
+
+
+def _clock_memory(outbox: Outbox) -> Memory:
+    def last_time() -> datetime | None:
+        stored = outbox.setting(_LAST_TIME)
+        return datetime.fromisoformat(stored) if stored else None
+
+    return Memory(last_time, lambda: outbox.setting(_BOOTS), lambda text: outbox.set_setting(_BOOTS, text))
 
 
 def _follow(config: Config, audit: Audit, outbox: Outbox) -> None:

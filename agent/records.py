@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from agent.clock import Uptime
 from drivers.card import CardKind
 
 #: Version of the facts' JSON form; part of what is authenticated at rest.
@@ -144,6 +145,7 @@ class Verification:
     latin_name: str = field(default="", repr=False)
     operator: str = field(default="", repr=False)
     finger: Finger | None = None
+    uptime: Uptime | None = None  # of `verified_at`, where the clock was not trusted
 
     def to_facts(self) -> dict[str, Any]:
         """Return the JSON form; `from_facts` is its exact inverse."""
@@ -151,6 +153,9 @@ class Verification:
         facts["verified_at"] = self.verified_at.astimezone(timezone.utc).isoformat()
         facts["card_kind"] = self.card_kind.value
         facts["face"] = self.face.to_values()
+        if self.uptime is None:
+            # As former versions wrote it, and can still read it.
+            del facts["uptime"]
         facts["schema"] = FACTS_SCHEMA
         return facts
 
@@ -166,18 +171,22 @@ class Verification:
         values["face"] = FaceVerdict.from_values(values["face"])
         if values["finger"] is not None:
             values["finger"] = Finger(**values["finger"])
+        if values.get("uptime") is not None:
+            values["uptime"] = Uptime(**values["uptime"])
         return cls(**values)
 
 
 #: Fields that a supplement may fill. Anything else of a verification is what the chip or the engine said.
 SUPPLEMENTABLE = frozenset({"operator", "nation_code", "address", "issuer"})
+#: The time of a record that was made under a clock that nobody could trust: put right once, and only then.
+VERIFIED_AT = "verified_at"
 
 
 @dataclass(frozen=True)
 class Supplement:
     """One later addition to a held record: appended, never overwriting the original facts."""
 
-    name: str  # one of SUPPLEMENTABLE, or "picture:card"
+    name: str  # one of SUPPLEMENTABLE, VERIFIED_AT, or "picture:card"
     value: str = field(repr=False)
     who: str
     at: datetime  # UTC
@@ -186,6 +195,9 @@ class Supplement:
 def supplemented(verification: Verification, supplements: Sequence[Supplement]) -> Verification:
     """Return the verification as it is to be sent: the original with its supplements, latest wins."""
     changes: dict[str, Any] = {s.name: s.value for s in supplements if s.name in SUPPLEMENTABLE}
+    times = [s.value for s in supplements if s.name == VERIFIED_AT]
+    if times and not verification.clock_trusted:
+        changes |= {"verified_at": datetime.fromisoformat(times[0]), "clock_trusted": True}
     return replace(verification, **changes) if changes else verification
 
 

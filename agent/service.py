@@ -48,6 +48,7 @@ from agent.station.loan import Loan
 from agent.supervisor import Loop, LoopState, Supervisor
 from agent.uploader import Parts as UploaderParts
 from agent.uploader import Uploader
+from agent.uploader.memory import RememberedSigning
 from agent.vision import CameraState, EngineState, Vision
 from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
@@ -75,7 +76,8 @@ class Agent:
         self.board = Board(clock)
         self.own = own
         self._clock = clock
-        self._client = PlatformClient(self.live.config, _identity(config), clock)
+        signing = RememberedSigning(own.outbox, config.platform.base_url)
+        self._client = PlatformClient(self.live.config, _identity(config), clock, signing, self._on_time)
         self._vision = Vision(
             config.camera,
             config.face,
@@ -198,7 +200,7 @@ class Agent:
             board=self.board,
             clock=self._clock,
             pseudonyms=self.own.pseudonyms,
-            clock_trusted=self.own.clock_trusted,
+            uptime=self.own.uptime,
             record_kept=self.uploader.wake,
         )
 
@@ -243,7 +245,7 @@ class Agent:
             board=self.board,
             clock=self._clock,
             pseudonyms=self.own.pseudonyms,
-            clock_trusted=self.own.clock_trusted,
+            uptime=self.own.uptime,
             record_kept=self.uploader.wake,
             operator=self.operators.in_force,
             loan=self._loan,
@@ -259,6 +261,7 @@ class Agent:
             clock=self._clock,
             rng=random.SystemRandom(),
             pseudonym=self.own.pseudonyms.of,
+            trust=self.own.time.trust,
         )
 
     def _completion_parts(self) -> CompletionParts:
@@ -271,7 +274,15 @@ class Agent:
             clock=self._clock,
             record_ready=self.uploader.wake,
             operator=self.operators.signed_in,
+            true_time=self.own.time.at,
         )
+
+    def _on_time(self, skew_s: float) -> None:
+        """Hold our clock against the platform's; what was held for the clock is looked at again."""
+        believed = self.own.time.trust().believed
+        self.own.time.checked(skew_s, correct=self.live.config().platform.correct_skew)
+        if not believed:
+            self.completion.wake()
 
     def _on_camera(self, state: CameraState) -> None:
         if state.up:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from agent.clock import Uptime
 from agent.config.schema import Device, Substitutes
 from agent.records import FaceVerdict, Hold, PictureKind, Verification
 from drivers.card import CardRecord
@@ -20,11 +21,14 @@ def verify(
     *,
     record_id: str,
     verified_at: datetime,
-    clock_trusted: bool,
+    uptime: Uptime | None,
     operator: str | None,
     device: Device,
 ) -> Verification:
-    """Return the facts of one verification made at the desk."""
+    """Return the facts of one verification made at the desk.
+
+    `uptime` is that of `verified_at` where the clock cannot be trusted, None where it can.
+    """
     return Verification(
         id=record_id,
         verified_at=verified_at,
@@ -32,7 +36,8 @@ def verify(
         card_kind=card.kind,
         device_no=device.device_no,
         machine_code=device.machine_code,
-        clock_trusted=clock_trusted,
+        clock_trusted=uptime is None,
+        uptime=uptime,
         name=card.name,
         number=card.number,
         sex_code=card.sex_code,

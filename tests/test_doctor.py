@@ -128,7 +128,7 @@ def test_loops_that_do_not_answer_and_a_clock_behind_are_told(config: Config) ->
     queue = dict.fromkeys(("difference", "quarantined", "parked", "copied", "bytes", "ready", "held"), 0)
     queue |= {"limit": 1, "sending": 0, "oldest_waiting": None}  # type: ignore[dict-item]
     answers = {
-        "status": {"queue": queue, "clock_trusted": False, **live},
+        "status": {"queue": queue, "clock_trusted": False, "clock_trust": "behind", **live},
         "keys.state": {"lost_epochs": {}, "own_files": [], "backed_up": True, "kek": "k"},
     }
     doctor = Doctor(config, lambda: live, answers.__getitem__, SystemClock())

@@ -304,7 +304,7 @@ def test_any_record_renders_to_json_of_the_announced_length(
     assert len(sent) == made.length
     assert joined(made) == sent
     parsed = json.loads(sent)
-    assert parsed["realName"] == name.strip()
+    assert parsed["realName"] == render.trimmed(name)
     assert base64.b64decode(parsed["headImg"]) == picture
 
 
@@ -372,7 +372,7 @@ def test_nothing_else_is(code: object) -> None:
         (answer(headers={"hmpt-portal-sign": SIGNATURE, "hmpt-portal-time": TIME}), {"verify_answer": "required"}, Unknown, "E5010"),
         (answer(headers=signed(START)), {"verify_answer": "required"}, Delivered, ""),
         (answer(headers=signed(START - timedelta(days=2))), {"verify_answer": "off"}, Delivered, ""),
-        (answer(code=500, exceptionCode=None), {}, Unknown, "E5006"),
+        (answer(code=500, exceptionCode=None), {}, Unknown, "E5011"),
         (answer(code=500, exceptionCode=None, msg="签名错误"), {}, Refused, "E5103"),
         (Exchange(200, {}, b'{"code": 500, "code": 200, "requestId": "' + SENT.request_id.encode() + b'"}'), {}, Unknown, "E5002"),
         (answer(headers={"hmpt-portal-sign": SIGNATURE.upper()}), {"verify_answer": "required"}, Delivered, ""),

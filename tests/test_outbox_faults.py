@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from outbox_support import open_outbox
-from test_uploader import platform
+from uploader_support import platform
 
 HERE = Path(__file__).parent
 ERROR = re.compile(r"^error (\w+)$", flags=re.MULTILINE)

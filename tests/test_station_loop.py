@@ -70,7 +70,7 @@ class Desk:
                 board=self.board,
                 clock=CLOCK,
                 pseudonyms=logs.Pseudonyms(b"k"),
-                clock_trusted=lambda: True,
+                uptime=lambda: None,
                 record_kept=self._count,
                 operator=self.operators.in_force,
             )

@@ -9,7 +9,7 @@ import pytest
 
 from agent import supervisor as supervisor_module
 from agent.board import MAX_EVENTS, Board
-from agent.clock import EARLIEST, SystemClock, trusted
+from agent.clock import SystemClock
 from agent.heartbeat import GRACE_S, Heartbeat
 from agent.supervisor import Loop, Supervisor
 
@@ -105,11 +105,3 @@ def test_the_board_keeps_the_latest_state_and_a_bounded_list() -> None:
     assert len(events) == MAX_EVENTS
     assert events[-1].facts["number"] == str(MAX_EVENTS + 4)
     assert board.events(after=events[-2].number) == events[-1:]
-
-
-def test_a_clock_is_believed_only_when_it_cannot_be_obviously_wrong() -> None:
-    now = datetime(2026, 3, 1, tzinfo=timezone.utc)
-    assert trusted(now, None)
-    assert trusted(now, now + timedelta(seconds=60))
-    assert not trusted(now, now + timedelta(hours=1))
-    assert not trusted(EARLIEST - timedelta(seconds=1), None)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
-from agent.control import changing, desk, keyring, looking, page, reading, taking, trail
+from agent.control import changing, desk, keyring, looking, page, reading, taking, trail, trusting
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.live import fingerprint
@@ -33,6 +33,7 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **page.verbs(powers),
         **trail.verbs(powers),
         **reading.verbs(powers),
+        **trusting.verbs(powers),
     }
     if powers.reload is not None:
         verbs["reload"] = lambda _args, caller: _reload(powers, caller)
@@ -58,6 +59,7 @@ def _status(powers: Powers) -> dict[str, Any]:
         "loops": [asdict(state) for state in powers.loops()],
         "queue": looking.stats(powers),
         "clock_trusted": powers.own.clock_trusted(),
+        "clock_trust": powers.own.time.trust().value,
         "face": desk.face_state(powers),
         "interrupted": len(powers.own.outbox.interrupted()),
         "config_hash": fingerprint(powers.current()),

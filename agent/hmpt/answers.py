@@ -212,7 +212,7 @@ def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: 
         shown = safe(str(code))[:16]
         about = refusals.about(shown, exception, message)
         if about is About.RECORD and refusals.inside(shown, exception):
-            return Unknown("E5006", f"{shown} {exception or '-'} {message}")
+            return Unknown("E5006" if exception else "E5011", f"{shown} {exception or '-'} {message}")
         return Refused("E5103", shown, exception, message, about)
     if exchange.status >= 400 or exception not in ALL_WELL:
         return Unknown("E5007", f"HTTP {exchange.status} code 200 {exception or ''} {message}")
@@ -294,6 +294,11 @@ def skew_s(exchange: Exchange, terms: Terms, now: datetime) -> float | None:
     stamp = None if answer is None else return_time(answer.get("returnTime"))
     if stamp is not None and stamp >= EARLIEST_MS:
         return stamp / 1000 - now.timestamp()
+    return date_skew_s(exchange, now)
+
+
+def date_skew_s(exchange: Exchange, now: datetime) -> float | None:
+    """Return the same by the Date header alone."""
     date = _http_date(exchange.headers.get("date", ""))
     return None if date is None else (date - now).total_seconds()
 

@@ -28,7 +28,7 @@ from agent.hmpt.body import Body, hashed, regrouped
 from agent.hmpt.checks import Problem
 from agent.hmpt.conventions import fingerprint, request_id, sm4_key, time_text
 from agent.hmpt.signing import Authenticity, Identity, headers
-from agent.records import Outcome, PictureKind, PlatformDown, Unknown, Verification
+from agent.records import Delivered, Outcome, PictureKind, PlatformDown, Refused, Unknown, Verification
 
 REGISTER = "/machine/info"
 VERIFY = "/verification/pregnant_woman/first"
@@ -98,7 +98,7 @@ class PlatformClient:
     """Speaks to one platform as one organisation. One request at a time.
 
     `skew_s`: by how many seconds the platform's clock was ahead of ours at the last answer that said so;
-    None before the first.
+    None before the first. `on_time` hears of it where the answer is the platform's own beyond doubt.
     """
 
     def __init__(
@@ -107,11 +107,13 @@ class PlatformClient:
         identity: Identity,
         clock: Clock,
         signed_answers: SignedAnswers | None = None,
+        on_time: Callable[[float], None] = lambda _skew_s: None,
     ) -> None:
         self._config = config
         self._identity = identity
         self._clock = clock
         self._signed_answers = signed_answers or Unremembered()
+        self._on_time = on_time
         self._session = self._new_session()
         self.skew_s: float | None = None
 
@@ -151,6 +153,14 @@ class PlatformClient:
         outcome: Outcome = attempt(self._once, prepared, stop)
         return outcome
 
+    def ask_time(self, stop: threading.Event | None = None) -> PlatformDown | None:
+        """Ask what time it is there: a GET without any header of ours. Return why nothing was heard.
+
+        For a clock that nobody has confirmed, when there is nothing to send. `on_time` hears the answer.
+        """
+        outcome = self._in_time(self._date, stop or threading.Event())
+        return outcome if isinstance(outcome, PlatformDown) else None
+
     def close(self) -> None:
         """Give the connections back."""
         self._session.close()
@@ -168,11 +178,14 @@ class PlatformClient:
         return sm4_key(conventions, self._identity.secret) if self._config().platform.encrypt else None
 
     def _once(self, prepared: Prepared, stop: threading.Event) -> Outcome:
+        outcome = self._in_time(lambda: self._exchange(prepared), stop)
+        return Unknown("E4106", "no answer in time") if outcome is None else outcome
+
+    def _in_time(self, work: Callable[[], Outcome | None], stop: threading.Event) -> Outcome | None:
+        """Return what `work` returns, None when it takes too long: then it is left, and so is its session."""
         limits = self._config().platform
-        answer: Future[Outcome] = Future()
-        threading.Thread(
-            target=_fulfil, args=(answer, lambda: self._exchange(prepared)), name="send", daemon=True
-        ).start()
+        answer: Future[Outcome | None] = Future()
+        threading.Thread(target=_fulfil, args=(answer, work), name="send", daemon=True).start()
         deadline = self._clock.monotonic() + limits.connect_timeout_s + limits.answer_timeout_s
         while (now := self._clock.monotonic()) < deadline:
             if stop.is_set():
@@ -184,7 +197,25 @@ class PlatformClient:
                 continue
         # Whatever that thread still does, it does with the old session.
         self._session = self._new_session()
-        return Unknown("E4106", "no answer in time")
+        return None
+
+    def _date(self) -> Outcome | None:
+        """Return None when the platform's time was heard, or there is none in its answer."""
+        platform = self._config().platform
+        timeout = (platform.connect_timeout_s, platform.answer_timeout_s)
+        try:
+            with self._session.get(
+                platform.base_url, timeout=timeout, allow_redirects=False, stream=True
+            ) as response:
+                found = {name.lower(): value for name, value in response.headers.items()}
+        except requests.RequestException as error:
+            return _network(error, sent=False)
+        skew_s = answers.date_skew_s(Exchange(response.status_code, found, b""), self._clock.now())
+        # A redirect is a login page's: whose clock that is nobody knows.
+        if skew_s is not None and not 300 <= response.status_code < 400:
+            self.skew_s = skew_s
+            self._on_time(skew_s)
+        return None
 
     def _exchange(self, prepared: Prepared) -> Outcome:
         platform = self._config().platform
@@ -218,12 +249,17 @@ class PlatformClient:
             self._answer_key(prepared.conventions),
             self._signed_answers.seen(),
         )
+        outcome = answers.judge(exchange, sent, terms, now)
         skew_s = answers.skew_s(exchange, terms, now)
         if skew_s is not None:
             self.skew_s = skew_s
+            if isinstance(outcome, Delivered) or (
+                isinstance(outcome, Refused) and outcome.platform_code[:4] != "HTTP"
+            ):
+                self._on_time(skew_s)
         if answers.authenticity(exchange, sent, terms) is Authenticity.RIGHT:
             self._signed_answers.saw()
-        return answers.judge(exchange, sent, terms, now)
+        return outcome
 
     def _answer_key(self, conventions: Conventions) -> bytes | None:
         """Return the key for an encrypted answer: it may be so even where requests go plain (P20)."""
@@ -272,7 +308,7 @@ def _pause(stop: threading.Event, seconds: float) -> None:
     stop.wait(seconds)
 
 
-def _fulfil(answer: Future[Outcome], work: Callable[[], Outcome]) -> None:
+def _fulfil(answer: Future[Outcome | None], work: Callable[[], Outcome | None]) -> None:
     try:
         answer.set_result(work())
     except BaseException as error:  # noqa: BLE001 -- it belongs to the thread that asked

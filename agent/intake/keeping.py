@@ -16,7 +16,7 @@ from agent import logs
 from agent.audit import Audit
 from agent.board import Board
 from agent.catalogue import AgentError
-from agent.clock import Clock
+from agent.clock import Clock, Uptime
 from agent.config.schema import Config
 from agent.intake.candidate import SOURCE, Candidate, fetchers, form_of, interpreted
 from agent.intake.faults import Rejected
@@ -41,7 +41,7 @@ class Parts:
     board: Board
     clock: Clock
     pseudonyms: logs.Pseudonyms
-    clock_trusted: Callable[[], bool]
+    uptime: Callable[[], Uptime | None]  # this moment, where the clock cannot be trusted
     record_kept: Callable[[], None]  # wakes the uploader
 
 
@@ -95,8 +95,11 @@ class Intake:
         """Return what would be kept. Rejected with every fault."""
         parts = self._parts
         config, sources = parts.config(), fetchers(parts.config(), folder, parts.clock)
-        now, trusted = parts.clock.now(), parts.clock_trusted()
-        return interpreted(data, config, self.form, sources, now, trusted=trusted)
+        now, uptime = parts.clock.now(), parts.uptime()
+        candidate = interpreted(data, config, self.form, sources, now, trusted=uptime is None)
+        if not candidate.verification.clock_trusted:
+            candidate = replace(candidate, verification=replace(candidate.verification, uptime=uptime))
+        return candidate
 
     def take(self, candidate: Candidate) -> Kept:
         """Keep a candidate; when this returns, it is durable. AgentError as `keep`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import keys
-from agent.clock import Clock
+from agent.clock import Clock, Trust
 from agent.config.schema import Config
 from agent.ops import checking, devices, machine, stored
 from agent.ops.access import service_account
@@ -140,7 +140,11 @@ class Doctor:
         return (alarm["code"], alarm) if alarm else GOOD
 
     def _trusted(self) -> Found:
-        return GOOD if self._status["clock_trusted"] else ("E7503", {"now": self._clock.now().isoformat()})
+        if self._status["clock_trusted"] or (self._status["clock_trust"] == "unchecked" and not self._runs):
+            return GOOD  # without a daemon nobody has had the occasion to hold it against the platform's
+        state = str(self._status["clock_trust"])
+        facts = {"state": state, "now": self._clock.now().isoformat(timespec="seconds")}
+        return ("E7503" if state in {Trust.UNSET.value, Trust.BEHIND.value} else "W7507"), facts
 
     def _secrets(self) -> Found:
         """Say whether every secret that the configuration names can be had.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.catalogue import entries, entry
-from agent.clock import SHANGHAI
+from agent.clock import SHANGHAI, Trust
 
 Report = Mapping[str, Any]
 Topics = Mapping[str, Mapping[str, Any]]
@@ -69,7 +69,9 @@ def _problems(report: Report, now: datetime) -> Iterator[Problem]:
     if alarm := report.get("audit_alarm"):
         yield Problem(alarm["code"], alarm)
     if report.get("clock_trusted") is False:
-        yield Problem("E7503", {"now": f"{now.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"})
+        trust = Trust(report.get("clock_trust", Trust.BEHIND.value))
+        facts = {"state": trust.value, "now": f"{now.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"}
+        yield Problem("W7507" if trust.may_sign else "E7503", facts)
     if queue := report.get("queue"):
         yield from _of_queue(queue, now)
 

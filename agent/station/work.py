@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from agent import logs
 from agent.audit import Audit
 from agent.board import Board
-from agent.clock import Clock
+from agent.clock import Clock, Uptime
 from agent.config.schema import Config
 from agent.outbox import Outbox
-from agent.records import FaceResult, PictureKind
+from agent.records import FaceResult, Hold, PictureKind
 from agent.station import events
 from agent.station.flow import KEPT, KEPT_HELD
 from agent.station.loan import Loan
@@ -46,7 +46,7 @@ class Parts:
     board: Board
     clock: Clock
     pseudonyms: logs.Pseudonyms
-    clock_trusted: Callable[[], bool]
+    uptime: Callable[[], Uptime | None]  # this moment, where the clock cannot be trusted
     record_kept: Callable[[], None]  # wakes the uploader
     operator: Callable[[], str | None]  # who operates the desk now
     loan: Loan = field(default_factory=Loan)  # where whoever tests the reader asks for a card
@@ -90,12 +90,15 @@ class Work:
         """Make the record and put it into the outbox."""
         parts, card, attempt = self._parts, presented.card, presented.attempt
         config = parts.config()
+        age, uptime = self._age(observation), parts.uptime()
+        if uptime is not None:
+            uptime = replace(uptime, monotonic_s=uptime.monotonic_s - age.total_seconds())
         verification = verify(
             card,
             observation.verdict,
             record_id=attempt,
-            verified_at=parts.clock.now() - self._age(observation),
-            clock_trusted=parts.clock_trusted(),
+            verified_at=parts.clock.now() - age,
+            uptime=uptime,
             operator=parts.operator(),
             device=config.device,
         )
@@ -107,6 +110,8 @@ class Work:
             logs.say_error(log, error, attempt=attempt)
             parts.board.event(error.code, **error.facts)
             return events.NotKept(attempt, error.code)
+        # What waits for the clock alone is nobody's work at the desk.
+        holds = {hold: missing for hold, missing in holds.items() if hold is not Hold.CLOCK}
         self._told_kept(attempt, card, observation, holds=len(holds))
         # The same whatever the result: the screen stands where the woman and the queue behind her see it.
         return events.Kept(attempt, KEPT_HELD if holds else KEPT)

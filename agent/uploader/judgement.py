@@ -55,6 +55,7 @@ class Failure(Enum):
     """Kinds of unknown outcome."""
 
     INSIDE = auto()  # 5xx, B..., C...: the platform failed over it
+    UNNAMED = auto()  # a code other than 200 and not a word why: a fault of its own, or a refusal of us all
     CONTRADICTION = auto()  # code 200 with an exception, HTTP 500 with code 200
     BROKE = auto()  # the connection broke while the body was going out
     LOST = auto()  # no answer, or none that can be believed
@@ -128,8 +129,7 @@ class Judgement:
         elsewhere = suspect.elsewhere + (suspect.other_device and not suspect.witness)
         strikes = suspect.strikes + suspect.witness
         told = replace(suspect, strikes=strikes, elsewhere=elsewhere)
-        in_a_row = self.in_a_row if case.record in self.in_a_row else (*self.in_a_row, case.record)
-        after = replace(self._with(case, told), in_a_row=in_a_row[-MAX_SUSPECTS:])
+        after = replace(self._with(case, told), in_a_row=_with_row(self.in_a_row, case.record))
         ruling = self._ruled(case, about, mark, suspect, after)
         return (after.without(case.record) if ruling.verdict is Verdict.PARK else after), ruling
 
@@ -139,12 +139,14 @@ class Judgement:
         alone = int(suspect.witness)
         told = replace(
             suspect,
-            failures=suspect.failures + alone * (failure is Failure.INSIDE),
+            failures=suspect.failures + alone * (failure in {Failure.INSIDE, Failure.UNNAMED}),
             contradictions=suspect.contradictions + (failure is Failure.CONTRADICTION),
             broke=suspect.broke + alone * (failure is Failure.BROKE),
         )
         after = self._with(case, told)
-        ruling = self._ruled_failure(case, failure, suspect, told)
+        if failure is Failure.UNNAMED:
+            after = replace(after, in_a_row=_with_row(self.in_a_row, case.record))
+        ruling = self._ruled_failure(case, failure, suspect, after)
         return (after.without(case.record) if ruling.verdict is Verdict.PARK else after), ruling
 
     # --- around them ----------------------------------------------------------------------------------
@@ -229,10 +231,16 @@ class Judgement:
             return Ruling(Verdict.LANE, "E5102")
         return Ruling(Verdict.LATER, "E5103")
 
-    def _ruled_failure(self, case: Case, failure: Failure, suspect: Suspect, told: Suspect) -> Ruling:
+    def _ruled_failure(self, case: Case, failure: Failure, suspect: Suspect, after: Judgement) -> Ruling:
+        told = after.suspects[case.record]
         if failure is Failure.CONTRADICTION and suspect.witness and told.contradictions >= CONTRADICTIONS:
             return Ruling(Verdict.PARK, "E5109")
-        if failure is Failure.INSIDE and told.failures >= FAILURES:
+        if failure is Failure.UNNAMED and not suspect.witness:
+            if self._clock_suspect(case):
+                return Ruling(Verdict.LANE, "E5110")
+            if len(after.in_a_row) >= IN_A_ROW:
+                return Ruling(Verdict.LANE, "E5102")
+        if failure in {Failure.INSIDE, Failure.UNNAMED} and told.failures >= FAILURES:
             return self._its_own(case, "E5108")
         if failure is Failure.BROKE:
             if not suspect.witness:
@@ -258,3 +266,7 @@ class Judgement:
             del others[next(iter(others))]
         fresh = replace(told, witness=False, other_device=False)
         return replace(self, suspects={**others, case.record: fresh})
+
+
+def _with_row(row: tuple[str, ...], record: str) -> tuple[str, ...]:
+    return row if record in row else (*row, record)[-MAX_SUSPECTS:]

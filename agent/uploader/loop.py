@@ -17,7 +17,7 @@ from agent import logs
 from agent.audit import Audit
 from agent.board import Board
 from agent.catalogue import AgentError
-from agent.clock import Clock
+from agent.clock import Clock, Trust
 from agent.config.schema import Config
 from agent.heartbeat import Heartbeat
 from agent.hmpt.client import PlatformClient
@@ -32,13 +32,13 @@ from agent.outbox import (
     SettleParked,
 )
 from agent.records import Delivered, Hold, Outcome, PlatformDown, Refused, Unknown
-from agent.uploader import backoff
+from agent.uploader import backoff, memory, wording
 from agent.uploader.ahead import Ahead, Made
 from agent.uploader.breaker import Breaker
 from agent.uploader.judgement import Case, Failure, Judgement, Ruling, Verdict
 from agent.uploader.making import Maker, device_name
 from agent.uploader.rates import Rates
-from agent.uploader.registration import register, registered
+from agent.uploader.registration import refusal_code, register, registered
 
 log = logs.get(__name__)
 
@@ -47,17 +47,13 @@ IDLE_S = 1.0
 #: How long the answer of a hanging send may take beyond its own limits before the loop counts as hung.
 SEND_GRACE_S = 30.0
 
+#: A clock that nobody has confirmed is asked about this often, when nothing else does.
+ASK_TIME_S = 60.0
+#: A platform's clock this far from ours is worth a word.
+SKEW_TOLD_S = 60.0
+
 #: Our own configuration keeps every record from being sent: the secret does not fit a convention.
 LANE_FAULTS = frozenset({"E7401", "E3122"})
-#: Unknown outcomes that count towards something; all others are lost answers.
-FAILURES = {
-    "E5001": Failure.INSIDE,
-    "E5006": Failure.INSIDE,
-    "E5007": Failure.CONTRADICTION,
-    "E4104": Failure.BROKE,
-}
-
-_BREAKER, _JUDGEMENT, _DEVICES = "breaker", "judgement", "devices"
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,7 @@ class Parts:
     clock: Clock
     rng: random.Random
     pseudonym: Callable[[str], str]
+    trust: Callable[[], Trust] = lambda: Trust.NTP
 
 
 class Uploader:
@@ -80,10 +77,13 @@ class Uploader:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._wake, self._changed = threading.Event(), threading.Event()
-        self._breaker = Breaker.from_json(parts.outbox.setting(_BREAKER))
-        self._judgement = Judgement.from_json(parts.outbox.setting(_JUDGEMENT))
+        self._breaker = Breaker.from_json(parts.outbox.setting(memory.BREAKER))
+        self._judgement = Judgement.from_json(parts.outbox.setting(memory.JUDGEMENT))
         self._devices: dict[str, Breaker] = {}
         self._rates = Rates.of(parts.config(), parts.clock.monotonic())
+        self._clock_code = ""
+        self._asked_time: float | None = None
+        self._skewed = False
         self._maker = Maker(parts.client, lambda: self._judgement.good)
         self._ahead = Ahead(self._maker.make, lambda: parts.outbox.upcoming(parts.clock.now()))
 
@@ -117,6 +117,9 @@ class Uploader:
         if self._changed.is_set():
             self._changed.clear()
             self._start_afresh()
+        trust = parts.trust()
+        if not self._may_sign(trust):
+            return IDLE_S
         self._rates = self._rates.under(parts.config(), parts.clock.monotonic())
         wait_s = max(self._breaker.wait_s(parts.clock.now()), self._rates.wait_s(parts.clock.monotonic()))
         if wait_s > 0:
@@ -124,6 +127,8 @@ class Uploader:
         limits = parts.config().platform
         with heartbeat.silence(limits.connect_timeout_s + limits.answer_timeout_s + SEND_GRACE_S):
             try:
+                if not trust.believed and self._asks_time(stop):
+                    return 0.0
                 return self._next(stop)
             except AgentError as error:
                 if error.code not in LANE_FAULTS:
@@ -131,6 +136,38 @@ class Uploader:
                 parts.outbox.return_abandoned()
                 self._lane_failed(error.code, None, "", **error.facts)
         return 0.0
+
+    def _may_sign(self, trust: Trust) -> bool:
+        """Return whether the clock is fit to sign with; when it is not, somebody hears of it once."""
+        code = "" if trust.may_sign else "E7503"
+        if code != self._clock_code:
+            self._clock_code = code
+            if code:
+                self._tell(code, state=trust.value, now=self._parts.clock.now().isoformat(timespec="seconds"))
+            self._post()
+        return trust.may_sign
+
+    def _asks_time(self, stop: threading.Event) -> bool:
+        """Ask the platform what time it is, if that is due. Return whether that failed."""
+        parts, now = self._parts, self._parts.clock.monotonic()
+        if registered(parts.outbox, parts.config()) is None and parts.config().platform.register_ == "auto":
+            return False  # registering is the next thing done, and tells the time as well
+        if self._asked_time is not None and now - self._asked_time < ASK_TIME_S:
+            return False
+        self._asked_time = now
+        down = parts.client.ask_time(stop)
+        if down is not None and not stop.is_set():
+            self._lane_failed(down.code, None, down.detail)
+        self._tell_skew()
+        return down is not None
+
+    def _tell_skew(self) -> None:
+        """Say once that the two clocks differ, and again when they no longer did in between."""
+        skew_s = self._parts.client.skew_s
+        off = skew_s is not None and abs(skew_s) > SKEW_TOLD_S
+        if off and not self._skewed and skew_s is not None:
+            self._tell("W7508", skew=f"{skew_s:+.0f}")
+        self._skewed = off
 
     def _start_afresh(self) -> None:
         """The configuration changed: what failed under the old one says nothing of the new one."""
@@ -163,10 +200,15 @@ class Uploader:
         )
         if isinstance(outcome, Delivered):
             self._lane(self._breaker.succeeded())
+            self._post()
         elif not stop.is_set():
             # Registration carries no record, so any failure of it is the lane's affair.
             retry_after_s = outcome.retry_after_s if isinstance(outcome, PlatformDown) else None
-            self._lane_failed(outcome.code, retry_after_s, _detail(outcome))
+            skew_s = parts.client.skew_s
+            skew = "-" if skew_s is None else f"{skew_s:+.0f}"
+            self._lane_failed(
+                refusal_code(outcome, skew_s), retry_after_s, wording.detail(outcome), skew=skew
+            )
 
     # --- one record ---------------------------------------------------------------------------------
 
@@ -190,6 +232,7 @@ class Uploader:
         parts.board.event("I5002", record=claim.id, cipher=cipher, length=prepared.length)
         self._ahead.begin(config)
         outcome = parts.client.send(prepared, stop)
+        self._tell_skew()
         case = Case(
             record=claim.id,
             device=device_name(claim.verification),
@@ -229,8 +272,8 @@ class Uploader:
     def _down(
         self, claim: Claim, case: Case, code: str, detail: str, retry_after_s: float | None
     ) -> Settlement:
-        if code in FAILURES:
-            judgement, ruling = self._judgement.failed(case, FAILURES[code])
+        if code in wording.FAILURES:
+            judgement, ruling = self._judgement.failed(case, wording.FAILURES[code])
             self._remember(judgement)
             if ruling.verdict is not Verdict.LANE:
                 # It alone breaks the connection, while others pass: it keeps out of their way.
@@ -242,23 +285,27 @@ class Uploader:
     def _unknown(self, claim: Claim, case: Case, mark: str, code: str, detail: str) -> Settlement:
         now, rng = self._parts.clock.now(), self._parts.rng
         first = self._judgement.commissioning(mark)
-        judgement, ruling = self._judgement.failed(case, FAILURES.get(code, Failure.LOST))
+        judgement, ruling = self._judgement.failed(case, wording.FAILURES.get(code, Failure.LOST))
         self._remember(judgement)
-        stops = self._breaker.failed(now, code, None, rng) if first else self._breaker.unknown(now, code, rng)
-        self._lane(stops)
         self._tell(code, record=claim.id, detail=detail)
+        if ruling.verdict is Verdict.LANE:
+            self._lane_failed(ruling.code, None, **wording.facts(case, detail))
+        elif first:
+            self._lane(self._breaker.failed(now, code, None, rng))
+        else:
+            self._lane(self._breaker.unknown(now, code, rng))
         if ruling.verdict is Verdict.PARK:
             self._tell(ruling.code, record=claim.id, detail=detail)
         return self._ruled(claim, replace(ruling, code=ruling.code or code), detail, unknown=True)
 
     def _refused(self, claim: Claim, case: Case, mark: str, refusal: Refused) -> Settlement:
-        detail = _detail(refusal)
+        detail = wording.detail(refusal)
         judgement, ruling = self._judgement.refused(case, refusal.about, mark)
         self._remember(judgement)
-        facts = {"detail": detail, "skew": "-" if case.skew_s is None else f"{case.skew_s:+.0f}"}
+        facts = wording.facts(case, detail)
         match ruling.verdict:
             case Verdict.LANE:
-                self._lane_failed(ruling.code, None, **facts, device=case.device)
+                self._lane_failed(ruling.code, None, **facts)
             case Verdict.DEVICE:
                 self._device_waits(case, ruling.code, detail)
             case Verdict.PARK:
@@ -266,7 +313,7 @@ class Uploader:
                 detail = "; ".join([detail, *odd])
                 self._tell(ruling.code, **{**facts, "detail": detail}, record=claim.id)
             case Verdict.LATER | Verdict.SMALLER:
-                self._tell(ruling.code, **facts, record=claim.id, device=case.device)
+                self._tell(ruling.code, **facts, record=claim.id)
         return self._ruled(claim, ruling, detail, unknown=False)
 
     def _ruled(self, claim: Claim, ruling: Ruling, detail: str, *, unknown: bool | None) -> Settlement:
@@ -311,34 +358,24 @@ class Uploader:
     def _lane(self, breaker: Breaker) -> None:
         if breaker != self._breaker:
             self._breaker = breaker
-            self._parts.outbox.set_setting(_BREAKER, breaker.to_json())
+            self._parts.outbox.set_setting(memory.BREAKER, breaker.to_json())
             self._post()
 
     def _remember(self, judgement: Judgement) -> None:
         if judgement != self._judgement:
             self._judgement = judgement
-            self._parts.outbox.set_setting(_JUDGEMENT, judgement.to_json())
+            self._parts.outbox.set_setting(memory.JUDGEMENT, judgement.to_json())
 
     def _post(self) -> None:
         until, skew_s = self._breaker.open_until, self._parts.client.skew_s
         config = self._parts.config()
         self._parts.board.post(
             "platform",
-            state="ok" if self._breaker.closed else "waiting",
-            code=self._breaker.code,
+            state="ok" if self._breaker.closed and not self._clock_code else "waiting",
+            code=self._clock_code or self._breaker.code,
             next_try=until.isoformat() if until else None,
             registered=registered(self._parts.outbox, config) is not None,
             proven=self._judgement.proven == self._maker.mark(config),
             skew_s=None if skew_s is None else round(skew_s, 1),
             devices=sorted(self._devices),
         )
-
-
-def _detail(outcome: Outcome) -> str:
-    match outcome:
-        case Unknown(_, detail) | PlatformDown(_, detail, _):
-            return detail
-        case Refused(_, platform_code, exception_code, message):
-            return f"{platform_code} {exception_code or '-'} {message}".strip()
-        case Delivered():
-            return ""

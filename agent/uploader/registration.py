@@ -20,7 +20,8 @@ from agent.config.schema import Config
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.refusals import ALREADY_REGISTERED
 from agent.outbox import Outbox
-from agent.records import Delivered, Outcome
+from agent.records import About, Delivered, Outcome, PlatformDown, Refused, Unknown
+from agent.uploader.judgement import SKEW_S
 
 log = logs.get(__name__)
 
@@ -65,3 +66,12 @@ def register(
         if board is not None:
             board.event(code, device=config.device.device_no)
     return outcome
+
+
+def refusal_code(outcome: Refused | Unknown | PlatformDown, skew_s: float | None) -> str:
+    """Return under which code people hear that a registration failed; `skew_s` of our clock, if known."""
+    if not isinstance(outcome, Refused):
+        return outcome.code
+    if outcome.about is About.LANE or abs(skew_s or 0.0) > SKEW_S:
+        return "E5110"
+    return "E5111"
