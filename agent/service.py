@@ -202,6 +202,7 @@ class Agent:
             pseudonyms=self.own.pseudonyms,
             uptime=self.own.uptime,
             record_kept=self.uploader.wake,
+            operator=self.operators.in_force,
         )
 
     def _page_code(self) -> Mapping[str, object]:

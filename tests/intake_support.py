@@ -87,6 +87,7 @@ def parts_over(own: Ownership, board: Board) -> Parts:
         pseudonyms=own.pseudonyms,
         uptime=own.uptime,
         record_kept=lambda: None,
+        operator=lambda: own.config.operators.default,
     )
 
 

@@ -93,13 +93,15 @@ def test_nobody_is_named_anywhere(tmp_path: Path) -> None:
         record = put(one.own, verification())
         one.board.post("screen", state="ready", code="I3001")
         one.board.event("I3001", record=record, person=one.own.pseudonyms.of(NUMBER))
+        one.board.post("last", record=record, result="failed", score=0.1)
+        one.board.post("hint", reason="no_face", code="")
         one.board.event("E1101", port="/dev/reader")
         one.board.post("reader", state="down", code="E1101")
         state = one.get("/api/state")
         texts = [one.get(path).text for path in ("/healthz", "/metrics", "/api/state", "/nowhere")]
     assert state.json()["topics"]["reader"]["title"] == "未找到读卡器（/dev/reader）"
     assert state.json()["queue"]["ready"] == 1
-    canaries = [NAME, NUMBER, "广西测试市", record, "p:"]
+    canaries = [NAME, NUMBER, "广西测试市", record, "p:", '"failed"', "no_face"]
     assert not [canary for canary in canaries for text in texts if canary in text]
 
 

@@ -89,6 +89,9 @@ def test_what_did_not_pass_is_told_like_at_the_desk(
     told = [event.code for event in kiosk.intake._parts.board.events() if event.facts.get("record") == record]
     assert told == ["I3001", wanted]
     assert kiosk.own.outbox.verification(record).face.result.name.lower() == result
+    # Whom the police or the desk must still see is on the list by the same commit.
+    assert record in [case.id for case in kiosk.own.outbox.followups.listed()]
+    assert kiosk.own.outbox.followups.person(record).number == NUMBER
 
 
 def test_what_is_missing_for_the_platform_holds_the_record_and_is_said(kiosk: HandingIn) -> None:

@@ -41,7 +41,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def understood(config: Config, form: Form, data: Any, folder: Path | None = None) -> Candidate:
-    return interpreted(data, config, form, fetchers(config, folder, SystemClock()), NOW, trusted=True)
+    sources = fetchers(config, folder, SystemClock())
+    return interpreted(data, config, form, sources, NOW, trusted=True, operator="测试员")
 
 
 def faults(config: Config, form: Form, data: Any, folder: Path | None = None) -> list[tuple[str, str]]:

@@ -49,7 +49,9 @@ def test(settings: Settings, file: Path, mapping: str | None, reveal: bool, as_j
         with file.open("rb") as stream:
             data = parsed(stream.read(MAX_BYTES))
         sources = fetchers(config, file.parent, clock)
-        candidate = interpreted(data, config, form, sources, clock.now(), trusted=True)
+        candidate = interpreted(
+            data, config, form, sources, clock.now(), trusted=True, operator=config.operators.default
+        )
     except Rejected as error:
         _refused(error, settings, as_json)
         raise click.exceptions.Exit(1) from None

@@ -53,15 +53,27 @@ def fetchers(config: Config, folder: Path | None, clock: Clock) -> Fetchers:
 
 
 def interpreted(
-    data: Any, config: Config, mapping: Form | None, fetch: Fetchers, now: datetime, *, trusted: bool
+    data: Any,
+    config: Config,
+    mapping: Form | None,
+    fetch: Fetchers,
+    now: datetime,
+    *,
+    trusted: bool,
+    operator: str | None = None,
 ) -> Candidate:
     """Return what would be kept of a submission. Rejected with every fault.
 
-    While the machine's clock is not trusted no time is called wrong by it, and a time of arrival is held.
+    `operator` operates the desk now; a submission may name another. While the machine's clock is not trusted
+    no time is called wrong by it, and a time of arrival is held.
     """
     handed = Mapped(data, content=digest(data)) if mapping is None else mapped(mapping, data, fetch, now)
     submission = _validated(handed, config, now if trusted else None)
-    verification = _verification(submission, config, clock_trusted=trusted or not handed.arrival)
+    verification = replace(
+        _verification(submission, config),
+        clock_trusted=trusted or not handed.arrival,
+        operator=submission.operator or operator or "",
+    )
     pictures = _pictures(submission)
     return Candidate(
         verification=verification,
@@ -94,7 +106,7 @@ def _validated(handed: Mapped, config: Config, now: datetime | None) -> Submissi
     return submission
 
 
-def _verification(submission: Submission, config: Config, *, clock_trusted: bool) -> Verification:
+def _verification(submission: Submission, config: Config) -> Verification:
     card, finger = submission.card, submission.finger
     return Verification(
         id="",
@@ -104,7 +116,6 @@ def _verification(submission: Submission, config: Config, *, clock_trusted: bool
         device_no=config.device.device_no,
         machine_code=config.device.machine_code,
         source=f"{SOURCE}:{submission.id}",
-        clock_trusted=clock_trusted,
         name=card.name,
         number=card.number.upper(),
         sex_code=card.sex or "",
@@ -115,7 +126,6 @@ def _verification(submission: Submission, config: Config, *, clock_trusted: bool
         valid_from=_chip_date(card.valid_from),
         valid_until=_chip_date(card.valid_until),
         latin_name=card.latin_name or "",
-        operator=submission.operator or config.operators.default or "",
         finger=None if finger is None else Finger(finger.score or 0.0, RESULTS[finger.result].value),
     )
 

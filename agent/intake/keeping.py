@@ -43,6 +43,7 @@ class Parts:
     pseudonyms: logs.Pseudonyms
     uptime: Callable[[], Uptime | None]  # this moment, where the clock cannot be trusted
     record_kept: Callable[[], None]  # wakes the uploader
+    operator: Callable[[], str | None]  # who operates the desk now
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Intake:
         parts = self._parts
         config, sources = parts.config(), fetchers(parts.config(), folder, parts.clock)
         now, uptime = parts.clock.now(), parts.uptime()
-        candidate = interpreted(data, config, self.form, sources, now, trusted=uptime is None)
+        trusted, operator = uptime is None, parts.operator()
+        candidate = interpreted(data, config, self.form, sources, now, trusted=trusted, operator=operator)
         if not candidate.verification.clock_trusted:
             candidate = replace(candidate, verification=replace(candidate.verification, uptime=uptime))
         return candidate
@@ -143,6 +145,8 @@ class Intake:
             code = "W2001" if result is FaceResult.FAILED else "W2002"
             logs.say(log, code, record=record, person=person)
             parts.board.event(code, record=record)
+        score = verification.face.score
+        parts.board.post("last", record=record, result=result.name.lower(), score=score, held=holds > 0)
         parts.record_kept()
 
     def refused(self, error: AgentError) -> None:
