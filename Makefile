@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WEIGHTS := $(VENV)/share/kiosk-agent/weights/.ready
 BENCH := $(VENV)/.bench
+TOOLS := $(VENV)/.tools
 ARGS ?=
 
 .PHONY: demo test lint bench soak docs package lock clean
@@ -20,7 +21,7 @@ test: $(READY) $(WEIGHTS)  ## the whole suite; says what was left out and why
 lint: $(READY)  ## style, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy agent drivers tests bench docs/generate.py packaging/unpack_weights.py
+	$(BIN)/mypy agent drivers tests bench docs/generate.py packaging
 	$(BIN)/lint-imports
 
 soak: $(READY) $(WEIGHTS)  ## the long runs: cards under SIGKILL, a million power cuts, a year
@@ -32,8 +33,8 @@ bench: $(READY) $(BENCH)  ## the outbox beside the disk's own limit and four oth
 docs: $(READY)  ## config.example.yaml and the generated pages of docs/zh
 	$(BIN)/python docs/generate.py
 
-package:
-	@echo "make package: the .deb and the offline bundle come with the installation release; there is nothing to build yet." >&2; exit 1
+package: $(READY) $(TOOLS)  ## the .deb and the offline bundle, into dist/; ARGS="--release ubuntu2204 --arch arm64"
+	$(BIN)/python packaging/build.py $(ARGS)
 
 # One lock for all: runtime, tests, lint and the build backend, for Python 3.10 and later, with hashes.
 # It names no index; pip takes the one it is configured for.
@@ -56,11 +57,20 @@ $(BENCH): bench/requirements.lock | $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	touch $@
 
+# What lists the parts of a package; only building one needs it.
+$(TOOLS): packaging/tools.lock | $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r packaging/tools.lock
+	touch $@
+
 lock:  ## renew the locks; needs uv
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  --extra test --extra lint --extra build pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  bench/requirements.in -o bench/requirements.lock
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  --constraint requirements.lock pyproject.toml -o packaging/runtime.lock
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  --constraint requirements.lock packaging/tools.in -o packaging/tools.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-run
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-run

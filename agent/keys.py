@@ -22,6 +22,8 @@ from agent.catalogue import AgentError
 from agent.config.schema import Config, Secret
 
 KEY_BYTES = 32
+#: Where the files lie that systemd hands to the service as credentials; root's own.
+SECRETS = Path("/etc/kiosk-agent/secrets")
 #: A secret is a line of text or a key; whatever is larger is the wrong file.
 MAX_SECRET_BYTES = 4096
 
@@ -120,11 +122,14 @@ def read_secret(secret: Secret, name: str, env: Mapping[str, str] = os.environ) 
     """
     if secret.file is not None:
         return _read_private(Path(secret.file), name)
-    folder = env.get("CREDENTIALS_DIRECTORY")
-    if not folder:
-        raise AgentError("E7204", key=name, credential=secret.credential)
-    # The directory is systemd's own, readable for this unit alone, with modes that differ by version.
-    return _content(Path(folder) / str(secret.credential), name)
+    credential = str(secret.credential)
+    if env.get("CREDENTIALS_DIRECTORY"):
+        # The directory is systemd's own, readable for this unit alone, with modes that differ by version.
+        return _content(Path(env["CREDENTIALS_DIRECTORY"]) / credential, name)
+    if os.access(SECRETS / credential, os.R_OK):
+        # A command that root types beside the service works with what the service would be given.
+        return _read_private(SECRETS / credential, name)
+    raise AgentError("E7204", key=name, credential=credential)
 
 
 def _read_private(path: Path, name: str) -> bytes:

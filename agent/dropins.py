@@ -1,0 +1,104 @@
+"""What completes the unit at one site: the credentials that the configuration names, and whom it may talk to.
+
+Both follow from the configuration, so they are derived and never edited. A host that is named, not numbered,
+is looked up only when somebody asks for it: its address may change, and a list that is out of date is an
+outage without a message.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agent.catalogue import AgentError
+from agent.config.schema import Config, Secret
+
+FOLDER = Path("/etc/systemd/system/kiosk-agent.service.d")
+CREDENTIALS, ADDRESSES = "credentials.conf", "addresses.conf"
+_WRITTEN = "# Written by `kiosk-agent setup` from the configuration; run it again when that changes."
+
+Lookup = Callable[[str], Iterable[str]]
+
+
+def credentials(config: Config) -> dict[str, str]:
+    """Return credential -> the key that names it, in the order of the file."""
+    named: dict[str, Secret | None] = {
+        "platform.org_app_secret": config.platform.org_app_secret,
+        "platform.authorization": config.platform.authorization,
+        "camera.password": config.camera.password,
+        "keys.seal": config.keys.seal,
+        "keys.audit": config.keys.audit,
+        "keys.pseudonym": config.keys.pseudonym,
+    }
+    if config.intake.http:
+        named["intake.token"] = config.intake.token
+    return {
+        secret.credential: key
+        for key, secret in named.items()
+        if secret is not None and secret.credential is not None
+    }
+
+
+def credentials_text(names: Iterable[str], folder: Path) -> str:
+    """Return the drop-in that hands the files of `folder` to the service."""
+    lines = [f"LoadCredential={name}:{folder / name}" for name in names]
+    return "\n".join([_WRITTEN, "[Service]", *lines]) + "\n"
+
+
+def hosts(config: Config) -> list[str]:
+    """Return whom the service connects to: the platform, or the proxy before it, and a network camera."""
+    urls = [config.platform.proxy or config.platform.base_url]
+    if "://" in config.camera.source:
+        urls.append(config.camera.source)
+    return list(dict.fromkeys(host for host in (urlsplit(url).hostname for url in urls) if host))
+
+
+def named(hosts: Iterable[str]) -> list[str]:
+    """Return those hosts that are names, not addresses."""
+    return [host for host in hosts if not _is_address(host)]
+
+
+def addresses(hosts: Iterable[str], lookup: Lookup | None = None) -> list[str]:
+    """Return the hosts' addresses, names looked up. AgentError E8312 for a name that nobody knows."""
+    found: list[str] = []
+    for host in hosts:
+        found += [host] if _is_address(host) else (lookup or resolved)(host)
+    return list(dict.fromkeys(found))
+
+
+def resolved(host: str) -> list[str]:
+    """Return the addresses that a name stands for now."""
+    try:
+        answers = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
+    except OSError as error:
+        raise AgentError("E8312", host=host, reason=error.strerror or "") from error
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+
+
+def name_servers(resolv_conf: str) -> list[str]:
+    """Return the name servers of a resolv.conf: who looks names up must reach them."""
+    lines = (line.split() for line in resolv_conf.splitlines())
+    found = [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+    return [address for address in found if _is_address(address)]
+
+
+def addresses_text(allowed: Iterable[str]) -> str:
+    """Return the drop-in that lets the service talk to itself and to `allowed`, and to nobody else."""
+    lines = ["IPAddressDeny=any", "IPAddressAllow=localhost"]
+    lines += [f"IPAddressAllow={address}" for address in allowed if not _is_loopback(address)]
+    return "\n".join([_WRITTEN, "[Service]", *lines]) + "\n"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "localhost" or ipaddress.ip_address(address).is_loopback

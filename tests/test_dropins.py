@@ -1,0 +1,104 @@
+"""What `setup` writes from a configuration: credentials by name, addresses without a way out."""
+
+from __future__ import annotations
+
+import ipaddress
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import dropins
+from agent.catalogue import AgentError
+from agent.config import Config
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
+ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
+
+
+def config(**changes: object) -> Config:
+    """Return the example's configuration with sections changed."""
+    content = yaml.safe_load(EXAMPLE.read_text("utf-8"))
+    for section, values in changes.items():
+        content[section] = {**content[section], **values}  # type: ignore[dict-item]  # one test's own words
+    content = {name: value for name, value in content.items() if value is not None}
+    return Config.model_validate(_without_nulls(content))
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return value
+
+
+def test_every_credential_that_is_named_is_handed_over_and_no_other() -> None:
+    named = dropins.credentials(
+        config(keys={"seal": {"credential": "seal_key"}, "audit": {"file": "/srv/audit"}})
+    )
+    assert named == {
+        "org_app_secret": "platform.org_app_secret",
+        "esb_ticket": "platform.authorization",
+        "seal_key": "keys.seal",
+    }
+    text = dropins.credentials_text(named, Path("/etc/kiosk-agent/secrets"))
+    assert "LoadCredential=seal_key:/etc/kiosk-agent/secrets/seal_key\n" in text
+    assert text.count("LoadCredential=") == 3
+
+
+def test_whom_it_talks_to_is_the_platform_or_the_proxy_and_a_network_camera() -> None:
+    assert dropins.hosts(config(platform={"base_url": "http://10.1.2.3:8080/esb"})) == ["10.1.2.3"]
+    proxied = config(platform={"base_url": "http://platform.gx/", "proxy": "http://10.9.9.9:3128"})
+    assert dropins.hosts(proxied) == ["10.9.9.9"]
+    both = config(platform={"base_url": "http://[fd00::1]:80"}, camera={"source": "rtsp://10.0.0.7/live"})
+    assert dropins.hosts(both) == ["fd00::1", "10.0.0.7"]
+
+
+@given(st.lists(ADDRESSES, max_size=5))
+def test_the_list_names_each_address_once_and_never_all(allowed: list[str]) -> None:
+    lines = dropins.addresses_text(dropins.addresses(allowed)).splitlines()
+    assert lines[1:4] == ["[Service]", "IPAddressDeny=any", "IPAddressAllow=localhost"]
+    named = [line.removeprefix("IPAddressAllow=") for line in lines[4:]]
+    assert set(named) == {host for host in allowed if not ipaddress.ip_address(host).is_loopback}
+    assert len(named) == len(set(named))
+    assert not any("/" in address for address in named)
+
+
+def test_a_name_is_looked_up_and_its_name_servers_are_reachable() -> None:
+    found = dropins.addresses(["platform.gx", "10.0.0.7"], lambda host: ["10.1.1.1", "10.1.1.2"])
+    assert found == ["10.1.1.1", "10.1.1.2", "10.0.0.7"]
+    assert dropins.named(["platform.gx", "10.0.0.7", "localhost", "::1"]) == ["platform.gx"]
+    servers = dropins.name_servers(
+        "# made\nnameserver 10.0.0.53\nnameserver fe80::1%eth0\nsearch gx\nnameserver\n"
+    )
+    assert servers == ["10.0.0.53", "fe80::1"]
+    with pytest.raises(AgentError) as caught:
+        dropins.addresses(["no-such-host.invalid"])
+    assert caught.value.code == "E8312"
+
+
+def setup(*options: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "agent", "setup", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        user=user,
+    )
+
+
+def test_a_dry_run_shows_both_files_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(EXAMPLE.read_text("utf-8").replace("http://127.0.0.1:8080", "http://10.1.2.3"), "utf-8")
+    shown = setup("--dry-run", "--config", str(path))
+    assert shown.returncode == 0, shown.stderr
+    assert "LoadCredential=esb_ticket:" in shown.stdout
+    assert "IPAddressAllow=10.1.2.3" in shown.stdout
+    path.write_text(path.read_text("utf-8").replace("10.1.2.3", "platform.invalid"), "utf-8")
+    named = setup("--dry-run", "--config", str(path))
+    assert "W8311" in named.stderr
+    assert "IPAddressDeny" not in named.stdout
+    assert "E8312" in setup("--dry-run", "--resolve", "--config", str(path)).stderr
