@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import waiting
+from bench import desk, waiting
 from bench.queues import QUEUES
 
 OURS, SEALED = "outbox, storage alone", "outbox, sealed"
@@ -33,7 +33,11 @@ def main() -> None:
     parser.add_argument("--backlogs", default="0,2000")
     parser.add_argument("--quick", action="store_true", help="ours alone, without a backlog")
     parser.add_argument("--sync-ms", type=float, default=0, help="let each sync take so much longer (strace)")
+    parser.add_argument("--desk", action="store_true", help="the desk alone: engine, loop, memory")
     options = parser.parse_args()
+    if options.desk:
+        desk.run()
+        return
     sizes = [int(size) for size in options.sizes.split(",")]
     names = [OURS, SEALED] if options.quick else list(QUEUES)
     backlogs = [0] if options.quick else [int(backlog) for backlog in options.backlogs.split(",")]

@@ -91,6 +91,8 @@ def changed(old: str, new: str) -> str:
         (GOOD + "reader: {poll_interval_s: fast}\n", ["15:27 E6021"]),
         (GOOD + "reader: {source: stt}\n", ["15:18 E6024"]),
         (GOOD + "reader: sdt\n", ["15:9 E6021"]),
+        (GOOD + "face: {engine: onnx}\n", ["15:1 E6034"]),
+        (GOOD + "face: {onnx: {far_1e3: 0.4, far_1e4: 0.3}}\n", ["15:38 E6033"]),
         (GOOD + "face: {threshold: 0.3}\n", ["15:19 E6023"]),
         (GOOD + "audit: {keep_days: 183}\n", ["15:20 E6023"]),
         (GOOD + "operators: {default: 一二三四五六七八九十一}\n", ["15:22 E6022"]),

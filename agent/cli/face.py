@@ -1,9 +1,10 @@
-"""`capture`, `face compare|accept`: camera and face engine, tried by hand."""
+"""`capture`, `face compare|evaluate|accept`: camera and face engine, tried by hand."""
 
 from __future__ import annotations
 
 import base64
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,50 @@ def accept(settings: Settings, yes: bool, as_json: bool) -> None:
             f"已记录：模型 {state['model']}，阈值 {state['threshold']}",
             f"recorded: model {state['model']}, threshold {state['threshold']}",
         )
+
+
+@face.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("face-evaluation"),
+    show_default=True,
+    help="图与中间文件 / where pictures and the work file go",
+)
+@click.option(
+    "--simulate-chip",
+    "chip_bytes",
+    type=click.IntRange(600, 20_000),
+    help="一侧按芯片照片压缩到此字节数 / degrade one side to a chip's photo of so many bytes",
+)
+@json_option
+@pass_settings
+def evaluate(settings: Settings, folder: Path, out: Path, chip_bytes: int | None, as_json: bool) -> None:
+    """用一批照片测误认率与误拒率，可中断后继续 / error rates on a folder of pictures; resumable."""
+    from agent.face.engine import load
+    from agent.face.evaluate import dataset, pictures, report, work
+
+    config = config_if_any(settings)
+    chosen = config.face if config else Face()
+    engine = load(chosen)
+    if engine is None:
+        raise AgentError("E2426")
+    data = dataset.load(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    with click.progressbar(length=len(data.pictures), label=str(folder), file=sys.stderr) as bar:
+        found = work.embed(engine, data, chip_bytes, out, bar.update)
+    evaluation = work.compared(data, found)
+    told = report.report(evaluation, found, chosen, engine.model, chip_bytes)
+    drawn = pictures.draw(evaluation, told["threshold"], out)
+    # Embeddings are biometric data: they are kept for a run that was cut off, not for one that has ended.
+    (out / work.WORK_FILE).unlink(missing_ok=True)
+    told["pictures"] = [str(path) for path in drawn]
+    if as_json:
+        print_json(told)
+        return
+    for line in report.lines(told, settings.language):
+        click.echo(line)
 
 
 def config_if_any(settings: Settings) -> Config | None:

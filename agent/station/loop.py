@@ -177,6 +177,8 @@ class Station:
                     pending.append(answer)
         if self._desk != before:
             self._post()
+        if before.phase is flow.Phase.LOOKING and self._desk.phase is not flow.Phase.LOOKING:
+            self._parts.board.post("hint", reason="", code="")
 
     def _post(self) -> None:
         """Show where the desk stands: what the page's buttons and its preview go by."""

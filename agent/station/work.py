@@ -127,7 +127,7 @@ class Work:
             logs.say(log, TOLD[result], record=attempt, person=person)
             parts.board.event(TOLD[result], record=attempt)
         score = observation.verdict.score
-        parts.board.post("last", record=attempt, result=name, score=score, held=holds > 0)
+        parts.board.post("last", state=name, record=attempt, score=score, held=holds > 0)
         parts.record_kept()
 
     def _age(self, observation: Observation) -> timedelta:

@@ -1,0 +1,3 @@
+"""`face evaluate`: how often this engine errs on a site's own pictures, and how sure that is."""
+
+from __future__ import annotations
