@@ -114,3 +114,14 @@ def in_force(config: Config) -> Iterator[InForce]:
         text = key.written(value)
         default = not key.required and text == key.written(key.default)
         yield InForce(key.name, _PASSWORD.sub("***@", text), default)
+
+
+def public(config: Config) -> dict[str, str]:
+    """Return the configuration for strangers: choices and numbers; of a text only that it is set."""
+    shown = {}
+    plain_keys = (key for key in keys() if not key.section)
+    for key, row in zip(plain_keys, in_force(config), strict=True):
+        plain = "enum" in key.kind or key.kind.get("type") in {"boolean", "integer", "number"}
+        told = row.value if plain or row.default else "(set)"
+        shown[row.name] = f"{told} (default)" if row.default else told
+    return shown

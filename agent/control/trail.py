@@ -18,6 +18,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
     return {
         "audit.verify": lambda args, _caller: _verify(powers, args),
         "audit.show": lambda args, _caller: _show(powers, args),
+        "bundle.made": lambda args, caller: _bundle(powers, args, caller),
         "audit.acknowledge": lambda args, caller: _acknowledge(powers, args, caller),
     }
 
@@ -52,3 +53,10 @@ def _acknowledge(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dic
         )
         own.acknowledge_audit()
     return {"acknowledged": alarm}
+
+
+def _bundle(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    powers.own.audit.append(
+        "bundle.made", who=caller.name, target="bundle", files=str(int(args["files"])), durable=True
+    )
+    return {}

@@ -1,0 +1,53 @@
+"""`support-bundle`: one file for the vendor, without a word about any person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.cli.options import Settings, Verb, pass_settings
+from agent.clock import SystemClock
+from agent.config import examine
+from agent.control import NotRunning, call
+from agent.control.ask import ask
+from agent.ops.sources import collect
+
+
+def register(group: click.Group) -> None:
+    """Add the verb of this file."""
+    group.add_command(support_bundle)
+
+
+@click.command(cls=Verb, name="support-bundle")
+@click.argument("out", type=click.Path(path_type=Path))
+@pass_settings
+def support_bundle(settings: Settings, out: Path) -> None:
+    """给厂商的诊断包，不含个人信息和密钥 / for the vendor; holds no personal data and no secret."""
+    config, findings = examine(settings.config_path)
+    if config is not None and settings.lang is None:
+        settings.lang = config.lang
+
+    def daemon() -> Any:
+        try:
+            return None if config is None else call(Path(config.state_dir), "status")
+        except NotRunning:
+            return None
+
+    def asked(verb: str, args: dict[str, Any] | None = None) -> Any:
+        if config is None:
+            raise LookupError
+        return ask(config, verb, args)
+
+    made = collect(config, findings, daemon, asked, SystemClock())
+    made.write(out)
+    settings.say(f"已写入 {out}：", f"written to {out}:")
+    for piece in made.pieces:
+        click.echo(f"  {piece.name}  {len(piece.content)}")
+    for left in made.left_out:
+        settings.say(f"  未收入 {left['what']}：{left['why']}", f"  left out {left['what']}: {left['why']}")
+    settings.say(
+        "交出之前可以先看一遍：tar -xzOf 文件 | less。manifest.json 是清单。",
+        "Look through it before you hand it over: tar -xzOf FILE | less. manifest.json lists it.",
+    )
