@@ -21,7 +21,7 @@ from agent.hmpt.refusals import ALREADY_REGISTERED
 from agent.hmpt.signing import TIME, Authenticity, Identity, check_answer
 from agent.records import About, Delivered, Outcome, PlatformDown, Receipt, Refused, Unknown
 
-ALL_WELL = frozenset({"00000", "", None})
+ALL_WELL = frozenset({"00000", ""})
 MAX_MESSAGE = 200
 #: Retry-After is believed between these: below, the platform would be hammered; above, forgotten.
 RETRY_AFTER_S = (1.0, 86400.0)
@@ -205,8 +205,10 @@ def _canonical(request_id: object) -> str:
 
 
 def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms) -> Outcome:
-    code, exception = answer["code"], answer.get("exceptionCode")
-    exception = None if exception is None else safe(str(exception))[:16]
+    code, raw = answer["code"], answer.get("exceptionCode")
+    # Whether all is well is read from what came, not from what of it may be shown.
+    all_well = raw is None or (isinstance(raw, str) and raw in ALL_WELL)
+    exception = None if raw is None else safe(str(raw))[:16]
     message = safe(str(answer.get("msg") or ""))
     if not _is_success(code):
         shown = safe(str(code))[:16]
@@ -214,7 +216,7 @@ def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: 
         if about is About.RECORD and refusals.inside(shown, exception):
             return Unknown("E5006" if exception else "E5011", f"{shown} {exception or '-'} {message}")
         return Refused("E5103", shown, exception, message, about)
-    if exchange.status >= 400 or exception not in ALL_WELL:
+    if exchange.status != 200 or not all_well:
         return Unknown("E5007", f"HTTP {exchange.status} code 200 {exception or ''} {message}")
     signed = _signature(exchange, answer, sent, terms) is Authenticity.RIGHT
     return Delivered(
