@@ -34,9 +34,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="ours alone, without a backlog")
     parser.add_argument("--sync-ms", type=float, default=0, help="let each sync take so much longer (strace)")
     parser.add_argument("--desk", action="store_true", help="the desk alone: engine, loop, memory")
+    parser.add_argument("--platform", action="store_true", help="the way to the platform alone")
     options = parser.parse_args()
     if options.desk:
         desk.run()
+        return
+    if options.platform:
+        _platform(options.folder)
         return
     sizes = [int(size) for size in options.sizes.split(",")]
     names = [OURS, SEALED] if options.quick else list(QUEUES)
@@ -47,6 +51,14 @@ def main() -> None:
         print()
         for line in [*_verdicts(cells), *_waiting(Path(folder), quick=options.quick)]:
             print(line)
+
+
+def _platform(folder: Path | None) -> None:
+    from bench import upload
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix="bench-") as place:
+        for line in upload.run(Path(place)):
+            print(line, flush=True)
 
 
 def _table(

@@ -124,7 +124,7 @@ class Storage(Queue):
         body = self._owner.run(
             lambda c: c.execute("SELECT sealed FROM body WHERE record = ?", (row["seq"],)).fetchone()[0]
         )
-        self._claim = Claim(row["id"], token, 1, _verification(), False, None, 0, 0, lambda _kind: None)
+        self._claim = Claim(row["id"], token, 1, verification(), False, None, 0, 0, lambda _kind: None)
         self._owner.run(partial(claims.note, claim=self._claim, now=self._clock.now(), values=NOTED))
         return bytes(body)
 
@@ -153,14 +153,14 @@ class Sealed(Queue):
         self._clock = SystemClock()
         self._outbox = Outbox.open(folder, keys, self._clock, NO_LIMIT, ballast=Ballast(folder, 0))
         self._claim: Claim | None = None
-        self._next = _verification()
+        self._next = verification()
 
     def begin(self) -> None:
-        self._next = _verification()
+        self._next = verification()
         self._outbox.open_attempt(self._next.id)
 
     def put(self, payload: bytes) -> None:
-        one, self._next = self._next, _verification()
+        one, self._next = self._next, verification()
         half = len(payload) // 2
         pictures = {PictureKind.CAMERA: payload[:half], PictureKind.CARD: payload[half:]}
         self._outbox.put(one, pictures, person=one.id, holds={})
@@ -180,7 +180,7 @@ class Sealed(Queue):
     def fill(self, payload: bytes, count: int) -> None:
         vault, plain = (
             self._outbox._vault,
-            {"picture:camera": payload, "facts": intake.facts(_verification())},
+            {"picture:camera": payload, "facts": intake.facts(verification())},
         )
         _fill(self._outbox._owner, (intake.sealed(vault, _meta(), plain) for _ in range(count)), len(payload))
 
@@ -191,7 +191,8 @@ class Sealed(Queue):
         self._outbox.close()
 
 
-def _verification() -> Verification:
+def verification() -> Verification:
+    """Return a complete verification of a made-up person."""
     return Verification(
         id=uuid.uuid4().hex,
         verified_at=datetime.now(timezone.utc),
