@@ -26,10 +26,11 @@ OPENINGS, CARDS, STREAMS = 10, 12, 50
 USABLE_S, RESULT_S = 1.0, 0.2
 #: Notes when the stage says that a record is kept, and when the view that said so had been durable.
 WATCH = """() => {
-  window.seen = [];
+  delete document.body.dataset.painted;
   const person = document.getElementById("person");
   new MutationObserver(() => {
-    if (person.textContent) requestAnimationFrame(() => setTimeout(() => window.seen.push(Date.now()), 0));
+    if (!person.textContent) return;
+    requestAnimationFrame(() => setTimeout(() => document.body.dataset.painted ??= String(Date.now()), 0));
   }).observe(person, { childList: true, characterData: true, subtree: true });
 }"""
 
@@ -84,9 +85,9 @@ def _card(desk: DeskSite, page: Page, number: int) -> tuple[float, float]:
     while desk.site.kept() == before:
         time.sleep(0.005)
     took = time.monotonic() - started
-    page.wait_for_function("window.seen.length > 0")
+    page.wait_for_selector("body[data-painted]")
     durable = page.evaluate("fetch('/api/page').then(a => a.json()).then(v => Date.parse(v.last.at))")
-    painted = page.evaluate("window.seen[0]")
+    painted = float(page.evaluate("document.body.dataset.painted"))
     desk.reader.lift()
     time.sleep(1.5)
     return took, max(0.0, (painted - durable) / 1000)

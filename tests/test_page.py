@@ -6,11 +6,14 @@ import json
 import re
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import requests
+from codes_seen import saw
 from e2e_support import wait_for
 from page_support import KIOSK, SIDE_SCREEN, DeskSite, browser, needs_chromium, violations
 from playwright.sync_api import Browser, Page, expect
@@ -141,6 +144,7 @@ def test_a_failed_one_is_told_alike_and_stands_on_the_list_until_somebody_settle
     expect(page.locator("#reveal-name")).to_have_text(desk.failing.name)
     expect(page.locator("#reveal-number")).to_have_text(desk.failing.number)
     page.keyboard.press("Escape")
+    expect(page.locator("#reveal-name")).to_have_text("")
     assert desk.failing.name not in page.content()
     assert len(audited(desk, "followup.revealed")) == 1
     row.get_by_role("button", name="办结").click()
@@ -194,6 +198,84 @@ def test_a_record_held_for_its_nation_is_completed_at_the_desk(desk: DeskSite, p
     expect(page.locator("#held > li.none")).to_have_count(1)
     expect(page.locator("#platform")).to_contain_text("平台连接正常")
     wait_for("all is delivered", lambda: desk.site.stats()["ready"] + desk.site.stats()["held"] == 0)
+
+
+def test_fifty_who_want_a_stream_do_not_keep_a_card_from_being_read(desk: DeskSite, page: Page) -> None:
+    token = next(one for one in page.context.cookies() if one["name"] == "kiosk_page")["value"]
+    got: list[int] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.cookies.set("kiosk_page", token)
+            with session.get(f"{desk.url}/api/events", stream=True, timeout=60) as answer:
+                got.append(answer.status_code)
+                if answer.status_code == 200:
+                    done.wait(60)
+
+    askers = [threading.Thread(target=ask) for _ in range(50)]
+    for asker in askers:
+        asker.start()
+    try:
+        wait_for("each was answered", lambda: len(got) == 50)
+        lay(desk, page, desk.cards[2])
+        with requests.Session() as session:
+            session.trust_env = False
+            assert session.get(f"{desk.url}/healthz", timeout=60).status_code == 200
+    finally:
+        done.set()
+        for asker in askers:
+            asker.join(60)
+    # The page has one of the six places, or lost it to nobody: it was there before.
+    assert sorted(set(got)) == [200, 503]
+    assert got.count(200) == 5
+
+
+def test_the_whole_desk_by_keyboard_alone(desk: DeskSite, page: Page) -> None:
+    def press(*keys: str) -> None:
+        for key in keys:
+            page.keyboard.press(key)
+
+    lay(desk, page, desk.cards[5])
+    expect(page.locator("#todo > li", has_text="核验未通过")).to_have_count(1)
+    press("F2", "ArrowDown", "Enter")  # the operator: the second of the list
+    expect(page.locator("#operator-name")).to_have_text("覃秀兰")
+    page.locator("#tab-desk").focus()
+    press("ArrowRight")
+    expect(page.locator("#it")).to_be_visible()
+    press("ArrowLeft")
+    expect(page.locator("#desk")).to_be_visible()
+    press("F9")
+    expect(page.locator(":focus")).to_have_text("办结")
+    press("Tab")
+    expect(page.locator(":focus")).to_have_text("显示")
+    press("Enter")
+    expect(page.locator("#reveal")).to_be_visible()
+    press("Escape")
+    expect(page.locator("#reveal")).to_be_hidden()
+    cases = page.locator("#todo > li:not(.none)")
+    while left := cases.count():
+        press("F9", "Enter", "Space", "Enter")
+        expect(cases).to_have_count(left - 1)
+    assert audited(desk, "followup.closed")[-1]["who"].endswith("/覃秀兰")
+    sign_in(page)
+
+
+def test_nothing_serious_stands_in_a_question(desk: DeskSite, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.keyboard.press("F2")
+    expect(page.locator("#sign-in")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_the_screen_that_faces_her_has_no_list(desk: DeskSite, page: Page) -> None:
+    page.goto(f"{desk.url}/?view=facing")
+    page.wait_for_selector("body[data-live=yes]")
+    expect(page.locator("#headline")).to_be_visible()
+    expect(page.locator("#notice")).to_be_visible()
+    for part in ("#todo", "#held", "#operator", "#person", "#answers", "#tab-it"):
+        expect(page.locator(part)).to_be_hidden()
 
 
 def test_the_reader_unplugged_and_back(desk: DeskSite, page: Page) -> None:
@@ -306,6 +388,7 @@ def test_a_daemon_that_is_gone_is_told_and_its_return_needs_nobody(desk: DeskSit
     """Last: the daemon is started again."""
     desk.stop()
     expect(page.locator("#code")).to_have_text("代码 E8411")
+    saw("E8411")
     expect(page.locator("#headline")).to_have_text("请联系信息科")
     expect(page.locator("#held li")).to_have_count(0)
     desk.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from console_support import Served, configuration, serving
 from e2e_support import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
-from outbox_support import NAME, NUMBER, verification
+from outbox_support import NAME, NUMBER, PICTURES, verification
 
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
@@ -24,6 +25,7 @@ from agent.console import Page
 from agent.console.session import CODE_S, IDLE_S, MAX_CODES, MAX_SESSIONS, Sessions
 from agent.console.texts import texts
 from agent.ownership import owning
+from agent.records import Hold
 
 CONSOLE = Path(__file__).parent.parent / "agent/console"
 
@@ -36,6 +38,16 @@ class HandClock(SystemClock):
 
     def monotonic(self) -> float:
         return self.at
+
+
+class WallClock(SystemClock):
+    """The true time, and how far it was turned."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.at)
 
 
 def sessions(stored: str | None = None) -> tuple[Sessions, HandClock, list[str]]:
@@ -106,8 +118,9 @@ def test_whatever_was_stored_gives_no_session_to_whoever_has_none(stored: str | 
 class Opened:
     """A page that is served, with what a browser would bring along."""
 
-    def __init__(self, one: Served, page: Page) -> None:
+    def __init__(self, one: Served, page: Page, clock: WallClock) -> None:
         self.one = one
+        self.clock = clock
         self.page = page
         self.cookie = ""
 
@@ -135,16 +148,17 @@ class Opened:
 def opened(tmp_path: Path) -> Iterator[Opened]:
     config = configuration(tmp_path)
     pages: list[Page] = []
+    clock = WallClock()
     with (
         owning(config, SystemClock()) as own,
-        serving(config, own, lambda powers, board: [_kept(pages, powers, board)]) as one,
+        serving(config, own, lambda powers, board: [_kept(pages, powers, board, clock)]) as one,
     ):
         wait_for("the console listens", one.up)
-        yield Opened(one, pages[0])
+        yield Opened(one, pages[0], clock)
 
 
-def _kept(pages: list[Page], powers: Any, board: Any) -> Any:
-    pages.append(Page(powers, board, SystemClock()))
+def _kept(pages: list[Page], powers: Any, board: Any, clock: WallClock) -> Any:
+    pages.append(Page(powers, board, clock))
     return pages[0].part
 
 
@@ -254,6 +268,38 @@ def test_a_revealed_record_is_in_the_trail_before_it_is_on_the_screen(opened: Op
     assert (shown["name"], shown["number"]) == (NAME, NUMBER)
     assert shown["seconds"] > 0
     assert opened.one.own.audit.targets(["record.revealed"]) == {record}
+
+
+def test_a_person_leaves_the_screen_in_time_and_each_sealed_row_is_opened_once(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.enter()
+    own = opened.one.own
+    held = []
+    for _ in range(5):
+        one = verification()
+        own.outbox.put(one, PICTURES, person="p", holds={Hold.NATION: "nationalCode"})
+        held.append(one.id)
+    put_aside = own.outbox.verification
+    asked: list[str] = []
+
+    def counted(record: str) -> Any:
+        asked.append(record)
+        return put_aside(record)
+
+    monkeypatch.setattr(own.outbox, "verification", counted)
+    opened.one.board.post("screen", state="ready", code="I3001")
+    opened.one.board.event("I3001", record=held[0])
+    views = [opened.get("/api/page").json() for _ in range(4)]
+    assert views[-1]["last"]["number"] == NUMBER[0] + "*" * 15 + NUMBER[-2:]
+    assert sorted(asked) == sorted(held)
+    opened.clock.at += opened.one.config.console.clear_after_s + 1
+    later = opened.get("/api/page").json()
+    assert later["last"] is None
+    assert (later["stage"]["state"], later["stage"]["code"]) == ("ready", "I1001")
+    # A clock that was set back shows nobody for longer.
+    opened.clock.at -= 7200
+    assert opened.get("/api/page").json()["last"] is None
 
 
 def test_streams_are_bounded_and_their_places_come_back(opened: Opened) -> None:

@@ -34,6 +34,8 @@ from agent.hmpt.codes import NATIONS
 log = logs.get(__name__)
 
 LANG_COOKIE = "kiosk_lang"
+#: What main.js leads to, asked for at once and not one after the other.
+MODULES = ("api.js", "dialogs.js", "dom.js", "it.js", "lists.js", "preview.js", "sound.js", "stage.js")
 YEAR_S = 365 * 86400
 #: A wrong code is noted in the trail at most so often: the trail is not for anybody to fill.
 NOTED_EVERY_S = 60.0
@@ -203,6 +205,7 @@ def _frame(powers: Powers, lang: str) -> dict[str, Any]:
         "other": next(one for one in LANGUAGES if one != lang),
         "version": __version__,
         "device": config.device,
+        "modules": MODULES,
         "notice": [line.strip() for line in notice.splitlines() if line.strip()],
         "nations": NATIONS,
         "lost": sentence(LOST, {}, lang),

@@ -25,7 +25,7 @@ class Persons:
         self._masked: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
 
     def masked(self, record: str) -> dict[str, str]:
-        """Return name and number as `console.mask` allows; both empty when they are erased or unreadable."""
+        """Return name and number as `console.mask` allows, and when; empty when erased or unreadable."""
         rule = self._powers.current().console.mask
         key = (record, f"{rule.name} {rule.number}")
         with self._lock:
@@ -35,10 +35,11 @@ class Persons:
         try:
             facts = self._powers.own.outbox.verification(record)
         except AgentError:
-            return {"name": "", "number": ""}
+            return {"name": "", "number": "", "at": ""}
         found = {
             "name": masks.name(facts.name, rule.name),
             "number": masks.number(facts.number, rule.number),
+            "at": facts.verified_at.isoformat(timespec="seconds"),
         }
         with self._lock:
             self._masked[key] = found

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from agent.board import Board, Event
-from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.console import held, view
 from agent.console.cases import Cases
@@ -102,18 +101,11 @@ class Screen:
             {
                 "record": one.id,
                 **self.persons.masked(one.id),
-                "at": self._at(one.id),
                 "holds": [hold.value for hold in one.holds],
                 "fields": held.fields(one),
             }
             for one in ordered[: held.MAX_ROWS]
         ]
-
-    def _at(self, record: str) -> str:
-        try:
-            return self._powers.own.outbox.verification(record).verified_at.isoformat()
-        except AgentError:
-            return ""
 
 
 def _queue(topics: view.Topics, figures: Figures) -> dict[str, Any]:
