@@ -50,6 +50,7 @@ from agent.uploader import Parts as UploaderParts
 from agent.uploader import Uploader
 from agent.uploader.memory import RememberedSigning
 from agent.vision import CameraState, EngineState, Vision
+from drivers.camera import shown
 from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
 from drivers.transport.traced import Traced
@@ -287,7 +288,7 @@ class Agent:
 
     def _on_camera(self, state: CameraState) -> None:
         if state.up:
-            logs.say(log, "I2002", source=self.live.config().camera.source)
+            logs.say(log, "I2002", source=shown(self.live.config().camera.source))
             self.board.post("camera", state="ok")
         else:
             logs.say(log, state.code, **state.facts)

@@ -90,6 +90,14 @@ def is_stream(source: str) -> bool:
     return source.startswith("rtsp://")
 
 
+def shown(source: str) -> str:
+    """Return a source as it may be told: an address without the name and password that some write into it."""
+    if not is_stream(source):
+        return source
+    parts = urlsplit(source)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
 def is_file_source(source: str) -> bool:
     """Return whether a source is a picture or video file: test material, never a camera."""
     return source not in {"auto", "none"} and not source.startswith(("rtsp://", "/dev/"))
@@ -189,7 +197,7 @@ class _StreamCamera(_Captured):
 
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, STREAM_TIMEOUT_MS]
         limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, STREAM_TIMEOUT_MS]
-        super().__init__(source, view, cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits))
+        super().__init__(shown(source), view, cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits))
         self._drain()
 
     def _drain(self) -> None:

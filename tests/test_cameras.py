@@ -63,6 +63,11 @@ def test_a_password_reaches_the_camera_and_nobody_else() -> None:
         stream = open_camera(server.url, View(), password="s3cret/@:")
         assert hue(stream.read().image) == "green"
         stream.close()
+        inside = server.url.replace("//", "//admin:s3cret@")
+        with pytest.raises(CameraError, match="E2101") as refused:
+            open_camera(inside, View())
+        assert "s3cret" not in str(refused.value)
+        assert camera.shown(inside) == server.url
         for wrong in (None, "guessed"):
             with pytest.raises(CameraError, match="E2101") as refused:
                 open_camera(server.url, View(), password=wrong)

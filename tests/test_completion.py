@@ -53,8 +53,18 @@ class Bench:
         self.decoder = Decoder()
         self.board = Board(CLOCK)
         self.woken = 0
+        self.signed_in: str | None = None
         self._completion = Completion(
-            Parts(self.live.config, self.decoder, self.outbox, self.audit, self.board, CLOCK, self._wake)
+            Parts(
+                self.live.config,
+                self.decoder,
+                self.outbox,
+                self.audit,
+                self.board,
+                CLOCK,
+                self._wake,
+                operator=lambda: self.signed_in,
+            )
         )
 
     def _wake(self) -> None:
@@ -113,6 +123,18 @@ def test_an_operator_comes_with_the_configuration(tmp_path: Path) -> None:
         desk.round()
         assert desk.outbox.administration.row(record).state == "ready"
         assert desk.outbox.verification(record).operator == "新操作员"
+
+
+def test_an_operator_comes_with_whoever_signs_in(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        record = desk.put(replace(verification(), operator=""))
+        desk.round()
+        assert desk.outbox.administration.row(record).state == "held"
+        desk.signed_in = "乙"
+        desk.round()
+        assert desk.outbox.administration.row(record).state == "ready"
+        assert desk.outbox.verification(record).operator == "乙"
+        assert desk.audit.count("record.supplemented") == 1
 
 
 def test_a_damaged_block_costs_its_record_alone(tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ class Acceptance:
 
 def in_force(face: Face) -> tuple[str, float]:
     """Return model and threshold that the configuration puts in force. AgentError E2426 without an engine."""
-    model = weights.model_of(face)
+    try:
+        model = weights.in_use(face)
+    except AgentError:
+        model = None
     if model is None:
         raise AgentError("E2426")
     return model, threshold_of(face)

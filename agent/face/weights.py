@@ -72,16 +72,17 @@ def of_site(onnx: Onnx) -> SiteModel:
     return SiteModel(path, _verified(path, onnx.sha256 or "")[:12])
 
 
-def model_of(face: Face) -> str | None:
-    """Return what names the configured recogniser, without loading it; None where there is none."""
+def in_use(face: Face) -> str | None:
+    """Return what names the configured recogniser, verified but not loaded; None for `none`.
+
+    AgentError as `find`.
+    """
     if face.engine == "none":
         return None
-    try:
-        if face.engine == "onnx":
-            return of_site(face.onnx).model
-        return find(face.weights_dir).model
-    except AgentError:
-        return None
+    if face.engine == "onnx":
+        detector(face.weights_dir)
+        return of_site(face.onnx).model
+    return find(face.weights_dir).model
 
 
 def _places(weights_dir: str | None) -> tuple[Path, ...]:

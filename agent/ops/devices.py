@@ -135,9 +135,8 @@ def topic(topics: Topics, name: str, *shown: str) -> Found:
 
 def models(config: Config) -> Found:
     """Say whether the face models are there and unaltered."""
-    if config.face.engine == "none":
-        return None, {"engine": "none"}
-    return None, {"model": weights.find(config.face.weights_dir).model}
+    model = weights.in_use(config.face)
+    return None, {"engine": config.face.engine} if model is None else {"model": model}
 
 
 def _device(path: Path, account: Account, codes: tuple[str, str], *, daemon: bool) -> Found:
