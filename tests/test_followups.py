@@ -25,8 +25,9 @@ def not_passed(result: FaceResult = FaceResult.FAILED) -> Verification:
 
 def test_a_verification_that_did_not_pass_is_a_case_from_its_commit_on(tmp_path: Path) -> None:
     failed, passed = not_passed(), verification()
+    switched_off = replace(verification(), face=FaceVerdict(FaceResult.NOT_VERIFIED, reason="engine_none"))
     with open_outbox(tmp_path) as outbox:
-        for one in (failed, passed, failed):
+        for one in (failed, passed, switched_off, failed):
             outbox.put(one, PICTURES, person="p", holds={})
         (case,) = outbox.followups.listed()
         assert (case.id, case.reason) == (failed.id, "failed")

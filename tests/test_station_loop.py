@@ -206,6 +206,52 @@ def test_another_card_meanwhile_ends_the_look_and_gets_its_own(tmp_path: Path) -
         assert one.audit.count("attempt.exchanged") == 1
 
 
+class Defective:
+    """A decoder with a defect of ours in it, once."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def decode(self, photo_block: bytes) -> bytes:
+        self.asked += 1
+        if self.asked == 1:
+            raise RuntimeError("a defect of ours")
+        raise PhotoError(reason="no licence")
+
+
+def test_a_look_that_fails_unexpectedly_is_told_and_the_next_card_is_served(tmp_path: Path) -> None:
+    with desk(tmp_path, decoder=Defective()) as (one, reader):
+        reader.place(CARDS[0])
+        until(lambda: one.screen() == "E2306", 30)
+        assert marks(one) == 0
+        reader.lift()
+        reader.place(CARDS[1])
+        until(lambda: one.kept == 1, 60)
+        assert one.loop.restarts == 0
+
+
+class Slow:
+    """A decoder that takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def decode(self, photo_block: bytes) -> bytes:
+        self.go.wait(30)
+        raise PhotoError(reason="no licence")
+
+
+def test_what_is_said_while_the_photo_is_decoded_is_not_forgotten(tmp_path: Path) -> None:
+    slow = Slow()
+    with desk(tmp_path, decoder=slow) as (one, reader):
+        reader.place(CARDS[0])
+        until(lambda: desk_state(one).get("preview") is True, 30)
+        one.station.tell(EndIt(Ending.IMPOSSIBLE, "nurse"))
+        slow.go.set()
+        until(lambda: one.screen() == "W1017", 30)
+        assert one.outbox.counts().accepted == 0
+
+
 def test_without_an_operator_the_record_waits_for_one(tmp_path: Path) -> None:
     with desk(tmp_path, operators={"default": None}) as (one, reader):
         reader.place(CARDS[0])

@@ -19,6 +19,8 @@ from agent.outbox.vault import Vault, label
 from agent.records import FaceResult, Verification
 
 KIND = "followup"
+#: A site that has switched comparing off would find everybody on the list.
+ENGINE_NONE = "engine_none"
 #: Open ones that are listed at once.
 MAX_ROWS = 1000
 
@@ -59,9 +61,9 @@ def sealed(vault: Vault, case: str, reason: str, person: Person, opened_at: date
 
 
 def of_verification(vault: Vault, verification: Verification, now: datetime) -> Sealed | None:
-    """Return the row that a verification needs, None for one that passed."""
+    """Return the row that a verification needs, None for one that passed or where a site compares nothing."""
     result = verification.face.result
-    if result is FaceResult.PASSED:
+    if result is FaceResult.PASSED or verification.face.reason == ENGINE_NONE:
         return None
     person = Person(verification.name, verification.number)
     return sealed(vault, verification.id, result.name.lower(), person, now)

@@ -99,6 +99,9 @@ class Station:
         for happening in self._watch.turn():
             self._take(happening)
         self._handle(events.TimePassed(self._watch.lying))
+        if self._desk.phase is flow.Phase.LOOKING and self._desk.ending is not None:
+            # Said while the photo was still being decoded, there was nothing to stop yet.
+            self._parts.vision.stop()
         rest = min(self._watch.wait_s, REST_S)
         try:
             event = self._events.get(timeout=rest) if rest > 0 else self._events.get_nowait()
@@ -221,7 +224,13 @@ class Station:
         """Let a look run beside the loop; what it brings comes back as an event."""
 
         def look() -> None:
-            self._events.put(self._work.look(presented, since))
+            try:
+                answer = self._work.look(presented, since)
+            except Exception as error:
+                logs.say(log, "E2306", cause=type(error).__name__)
+                log.debug("look", exc_info=error)
+                answer = events.LookFailed(presented.attempt, "E2306")
+            self._events.put(answer)
 
         self._leave()
         self._looking = threading.Thread(target=look, name="look", daemon=True)

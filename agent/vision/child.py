@@ -121,14 +121,14 @@ class Child:
     def _take(self, message: Message) -> None:
         """Queue a request, or answer at once what must not wait for an attempt to end."""
         if message.kind == "stop":
-            self._stopped = message.values["request"]
+            self._stopped = max(self._stopped, message.values["request"])
         elif message.kind == "preview":
             seen = self._seen
             jpeg = b"" if seen is None else preview(seen)
             self._send(Message("preview", {"request": message.values["request"]}, {"jpeg": jpeg}))
         else:
             # Whoever asks anew has given the former attempt up.
-            self._stopped = message.values.get("request", 1) - 1
+            self._stopped = max(self._stopped, message.values.get("request", 1) - 1)
             self._requests.put(message)
 
 
