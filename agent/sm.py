@@ -192,18 +192,34 @@ class _GmsslEcb:
         return b""
 
 
+class Mixed(Gmssl):
+    """SM3 from hashlib, SM4 from gmssl: where `cryptography` is missing or built without SM4."""
+
+    name = "openssl+gmssl"
+
+    def __init__(self) -> None:
+        self.new_sm3()
+
+    def new_sm3(self) -> Hash:
+        return hashlib.new("sm3")
+
+    def hmac_sm3(self, key: bytes, message: bytes) -> bytes:
+        return hmac.digest(key, message, "sm3")
+
+
 @lru_cache(maxsize=1)
 def _backend() -> Backend:
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
-        return OpenSSL()
-    except (ValueError, UnsupportedAlgorithm):
-        return Gmssl()
+    """Return the fastest there is. Any failure to build one counts: missing, disabled, another version."""
+    for kind in (OpenSSL, Mixed):
+        try:
+            return kind()
+        except Exception:  # noqa: BLE001, S112 -- what a crippled library raises is its own affair
+            continue
+    return Gmssl()
 
 
 def backend() -> str:
-    """Return which implementation is in use: "openssl" or "gmssl"."""
+    """Return which implementation is in use: "openssl", "openssl+gmssl" or "gmssl"."""
     return _backend().name
 
 

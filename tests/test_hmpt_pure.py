@@ -456,3 +456,124 @@ def test_the_platforms_text_is_shown_without_what_could_name_a_person() -> None:
     assert "450102" not in shown
     assert shown.isprintable()
     assert len(shown) <= 200
+
+
+# --- any record under any conventions ----------------------------------------------------------------
+
+knob_sets = st.fixed_dictionaries(
+    {
+        "long_name": st.sampled_from(["send", "hold"]),
+        "length_unit": st.sampled_from(["chars", "utf8", "gbk"]),
+        "types": st.sampled_from(["table", "example"]),
+        "sex_width": st.sampled_from([1, 2]),
+        "nation_suffix": st.booleans(),
+        "card_dates": st.sampled_from(["date", "datetime"]),
+        "permanent_date": st.sampled_from(["-", "长期", "9999-12-31"]),
+        "score_decimals": st.integers(0, 6),
+        "absent_finger": st.sampled_from(["omit", "null"]),
+        "private_use": st.sampled_from(["send", "hold"]),
+        "address": st.sampled_from(["printed", "newest"]),
+    }
+)
+anything = st.text(max_size=30)
+dates = st.one_of(st.dates().map(lambda day: f"{day:%Y%m%d}"), st.just("长期"), anything)
+people = st.fixed_dictionaries(
+    {
+        "name": anything,
+        "number": anything,
+        "sex_code": st.sampled_from(["0", "1", "2", "9", ""]),
+        "nation_code": st.one_of(st.sampled_from([*NATIONS, "97", ""]), anything),
+        "birth": dates,
+        "address": anything,
+        "newest_address": st.none() | anything,
+        "issuer": anything,
+        "valid_from": dates,
+        "valid_until": dates,
+        "operator": anything,
+        "card_kind": st.sampled_from(CardKind),
+        "face": st.builds(
+            FaceVerdict, st.sampled_from(FaceResult), score=st.none() | st.floats(-0.5, 1.5) | st.just(float("nan"))
+        ),
+        "finger": st.none() | st.builds(Finger, st.floats(-0.5, 1.5), st.integers(-1, 3)),
+    }
+)  # fmt: skip
+
+
+# Mostly sound, so that the rules below are tried and not only the checks before them.
+written = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12).map(
+    lambda text: f"某{text}"
+)
+days = st.dates().map(lambda day: f"{day:%Y%m%d}")
+sound_people = st.fixed_dictionaries(
+    {
+        "name": written,
+        "number": st.sampled_from(["45010219900101004X", "45010219900101004x ", "HMT1234567"]),
+        "sex_code": st.sampled_from(["1", "2"]),
+        "nation_code": st.sampled_from(sorted(NATIONS)),
+        "birth": days,
+        "address": written,
+        "newest_address": st.none() | written,
+        "issuer": written,
+        "valid_from": days,
+        "valid_until": days | st.just("长期"),
+        "operator": st.sampled_from(["测试员", " a ", "十个字以内的名字啊", "eleven characters"]),
+        "card_kind": st.sampled_from([kind for kind in CardKind if kind is not CardKind.UNKNOWN]),
+        "face": st.builds(FaceVerdict, st.sampled_from(FaceResult), score=st.floats(0, 1)),
+        "finger": st.none() | st.builds(Finger, st.floats(0, 1), st.integers(0, 2)),
+    }
+)
+
+
+@given(sound_people, knob_sets)
+def test_what_has_no_problem_keeps_every_rule_of_the_table(
+    person: dict[str, Any], knobs: dict[str, Any]
+) -> None:
+    one, site = replace(verification(), **person), Conventions(**knobs)
+    if checks.problems(one, PICTURES, site, 3_000_000):
+        return
+    checks.oddities(one, site)
+    made = render.render(one, PICTURES, site)
+    raw = joined(made)
+    assert len(raw) == made.length
+    sent = json.loads(raw)
+    example = site.types == "example"
+    assert str(sent["cardType"]) in {"0", "1", "2", "9"}
+    assert isinstance(sent["cardType"], int if example else str)
+    assert isinstance(sent["faceResult"], int if example else str)
+    assert (sent["sexCode"], sent["sexName"]) in {
+        ("1".zfill(site.sex_width), "男"),
+        ("2".zfill(site.sex_width), "女"),
+    }
+    assert sent["nationalName"] == NATIONS[sent["nationalCode"]] + "族" * site.nation_suffix
+    assert 0 <= sent["faceScore"] <= 1
+    assert b"e-" not in raw.partition(b'"faceScore":')[2][:12]
+    assert datetime.strptime(sent["birthday"], "%Y-%m-%d").replace(tzinfo=timezone.utc).year > 0
+    assert sent["verifyTime"].startswith(sent["verifyDate"])
+    for name in ("realName", "cardNo", "address", "police", "operationUser", "cardStartDate", "cardEndDate"):
+        assert sent[name].strip()
+        assert not any(ord(character) < 32 for character in sent[name])
+    assert len(sent["cardNo"]) <= 18
+    assert len(sent["operationUser"]) <= 10
+    if site.long_name == "hold":
+        assert len(sent["realName"]) <= 10
+    if one.finger is not None:
+        assert sent["fingerResult"] in {0, 1, 2}
+    else:
+        assert ("fingerScore" in sent) is (site.absent_finger == "null")
+
+
+@given(people, knob_sets)
+def test_no_record_makes_a_check_fall_over_or_tell_a_value(
+    person: dict[str, Any], knobs: dict[str, Any]
+) -> None:
+    one = replace(verification(), **person)
+    marked = replace(one, name="\ue000" + "廿" * 40 + one.name, address="卅" * 120, issuer="卌" * 120)
+    said = [
+        *(
+            f"{problem.field} {problem.reason}"
+            for problem in checks.problems(marked, {}, Conventions(**knobs), 1)
+        ),
+        *checks.oddities(marked, Conventions(**knobs)),
+    ]
+    assert said
+    assert not any(character in text for text in said for character in "廿卅卌\ue000")

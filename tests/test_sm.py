@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,3 +113,63 @@ def test_both_implementations_agree(key: bytes, nonce: bytes, data: bytes) -> No
     assert openssl.ctr(key, nonce, data) == gmssl.ctr(key, nonce, data)
     assert openssl.hmac_sm3(key, data) == gmssl.hmac_sm3(key, data)
     assert gmssl.ctr(key, nonce, gmssl.ctr(key, nonce, data)) == data
+
+
+# --- the fallback, as a machine without SM in its OpenSSL meets it -----------------------------------------
+
+#: What a build without SM lacks -> which implementation is then in use.
+LACKING = {
+    "nothing": ("", "openssl"),
+    "cryptography is not installed": ("sys.modules['cryptography'] = None", "openssl+gmssl"),
+    "no SM3 in hashlib and no cryptography": (
+        "sys.modules['cryptography'] = None\n"
+        "import hashlib\n"
+        "def new(name, *args, **more): raise ValueError('unsupported hash type ' + name)\n"
+        "hashlib.new = new",
+        "gmssl",
+    ),
+}
+#: The interface's own vectors (docs/platform.md's source, section 5), by the code that is used on the wire.
+INTERFACE = """
+import json
+from agent import sm
+from agent.config.schema import Conventions
+from agent.hmpt import cipher, signing
+from agent.hmpt.body import hashed, of_pieces
+from agent.outbox import sealing
+
+print(sm.backend())
+hexed = Conventions(cipher_encoding="hex")
+
+
+def sign(secret, **knobs):
+    return signing.sign(Conventions(**knobs), signing.Identity("ORG-TEST-0001", secret, ""), "1718091794408")
+
+
+def encrypt(plain, key, knobs):
+    text = json.loads(b"".join(cipher.encrypted(of_pieces([plain]), key, knobs).chunks()))["data"]
+    assert cipher.decrypted(text, key) == plain
+    return text
+
+
+SECRET, LONG = b"Kx7pQ2mZ9sR4tV1w", b"00112233445566778899aabbccddeeff"
+assert sign(SECRET) == "34d63f827c987013ce3d8f00b96782c290bbfaee4e027a1a0994586f773b7f2c"
+assert sign(LONG) == "ae82b95d49b40d985788c726db1859461ba8f75104398a4a0a8fbabdb00a45ce"
+assert sign(LONG, sign_key="hex") == "7a4cd1531e70df9386d695be0a6c848789ea77de4c553478a581bde3f6fd10c2"
+assert encrypt('{"realName":"韦某某"}'.encode(), SECRET, Conventions()) == "Z57n4WeB/jw1yD62pnas4HnQQnXn7qzzjUn9ZrBWurg="
+assert encrypt(b"0123456789abcdef", SECRET, hexed) == "1f9171599c640521ff4b6bd415a37b39d4257388f16aaa32eaf6f62bbfe3bb1e"
+assert encrypt(b"", bytes.fromhex(LONG.decode()), hexed) == "a82679f39b30ef738000b5421e005672"
+assert encrypt("test中文".encode(), b"1234567812345678", hexed) == "7c6c77552ae2ed7dbdc1e4bb2bc91726"
+assert hashed(of_pieces([b"abc"]), 0)[1] == "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
+key = sealing.Key(bytes(range(16)), 1)
+assert sealing.unseal(key, sealing.seal(key, b"facts", "what"), "what") == b"facts"
+"""
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_the_interfaces_vectors_hold_whatever_the_machine_lacks(lacking: str) -> None:
+    cripple, expected = LACKING[lacking]
+    program = f"import sys\n{cripple}\n{INTERFACE}"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.strip() == expected

@@ -83,4 +83,4 @@ def listening(config: Config, *, daemon: bool) -> Found:
 
 def cipher() -> Mapping[str, str]:
     """Return which library computes SM3 and SM4."""
-    return {"gcm": str(sm.has_gcm()).lower()}
+    return {"backend": sm.backend(), "gcm": str(sm.has_gcm()).lower()}
