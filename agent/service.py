@@ -29,8 +29,8 @@ from agent.control.verbs import Powers, handlers
 from agent.decoding import decoder
 from agent.face import acceptance
 from agent.face.reasons import sentence
+from agent.hmpt.allotted import identity
 from agent.hmpt.client import PlatformClient
-from agent.hmpt.signing import Identity
 from agent.housekeeping import Housekeeping
 from agent.intake.candidate import form_of
 from agent.intake.folder import Folder
@@ -78,7 +78,7 @@ class Agent:
         self.own = own
         self._clock = clock
         signing = RememberedSigning(own.outbox, config.platform.base_url)
-        self._client = PlatformClient(self.live.config, _identity(config), clock, signing, self._on_time)
+        self._client = PlatformClient(self.live.config, identity(config), clock, signing, self._on_time)
         self._vision = Vision(
             config.camera,
             config.face,
@@ -317,15 +317,6 @@ class Agent:
             accepted = acceptance.stands(stored, engine.model, engine.threshold)
             code = {} if accepted else {"code": acceptance.NOT_ACCEPTED}
             self.board.post("face", state="ok", model=engine.model, threshold=engine.threshold, **code)
-
-
-def _identity(config: Config) -> Identity:
-    platform = config.platform
-    return Identity(
-        platform.org_app_id,
-        keys.read_secret(platform.org_app_secret, "platform.org_app_secret"),
-        keys.read_secret(platform.authorization, "platform.authorization").decode(),
-    )
 
 
 def _camera_password(config: Config) -> str | None:

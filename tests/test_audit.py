@@ -71,7 +71,7 @@ def test_an_end_that_was_rewritten_is_not_taken_for_the_old_one(site: Site) -> N
 
 
 def test_a_kill_is_no_alarm(site: Site) -> None:
-    with site.platform(), site.registrar(2), site.daemon() as daemon:
+    with site.platform(), site.reader(2, 1.0), site.daemon() as daemon:
         wait_for("two are delivered", lambda: len(site.accepted()) >= 2)
         daemon.kill()
     assert answered(site, "audit", "verify")["alarm"] is None

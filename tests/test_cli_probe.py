@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import codes_seen
 import pytest
 import yaml
 
@@ -43,7 +44,7 @@ class Bench:
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run the command without a terminal."""
         arguments = [*COMMAND, "--config", str(self.config), "--interval", "0", *options]
-        return subprocess.run(
+        done = subprocess.run(
             arguments,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -51,6 +52,8 @@ class Bench:
             timeout=PATIENCE_S,
             check=False,
         )
+        codes_seen.saw(done.stdout, done.stderr)
+        return done
 
     def json(self, *options: str) -> tuple[int, dict[str, Any]]:
         done = self.run("--json", *options)

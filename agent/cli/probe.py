@@ -16,7 +16,6 @@ from typing import Any
 import click
 import yaml
 
-from agent import keys
 from agent.catalogue import AgentError
 from agent.cli import probe_words as words
 from agent.cli.options import Settings, Verb, json_option, pass_settings
@@ -26,11 +25,11 @@ from agent.config import Config
 from agent.config.rules import is_loopback
 from agent.config.schema import Device
 from agent.control.ask import as_owner_of
+from agent.hmpt.allotted import identity
 from agent.hmpt.asking import Asker
 from agent.hmpt.likelihood import Guess
 from agent.hmpt.probing import MAX_REQUESTS, Cause, Conclusion, Search, Try, Why
 from agent.hmpt.readings import Reading, Stage
-from agent.hmpt.signing import Identity
 
 #: A platform in the province is not asked faster than this.
 LEAST_S = 1.0
@@ -86,14 +85,9 @@ def probe(
 @contextmanager
 def _asker(config: Config) -> Iterator[Asker]:
     """Yield what makes the requests, with the secrets read as the daemon reads them."""
-    platform = config.platform
     with as_owner_of(Path(config.state_dir)):
-        identity = Identity(
-            platform.org_app_id,
-            keys.read_secret(platform.org_app_secret, "platform.org_app_secret"),
-            keys.read_secret(platform.authorization, "platform.authorization").decode(),
-        )
-    asker = Asker(config, identity, SystemClock())
+        who = identity(config)
+    asker = Asker(config, who, SystemClock())
     try:
         yield asker
     finally:

@@ -14,6 +14,7 @@ from agent.catalogue import AgentError
 from agent.clock import SystemClock
 from agent.config.schema import Config
 from agent.control import Caller, NotRunning, call
+from agent.control.client import ANSWER_S
 from agent.control.verbs import Powers, handlers
 from agent.ownership import owning
 
@@ -23,7 +24,7 @@ PATIENCE_S = 10.0
 TURN_S = 0.2
 
 
-def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None) -> Any:
+def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None, wait_s: float = ANSWER_S) -> Any:
     """Return the verb's result. AgentError as the handler raised it, wherever it ran.
 
     An owner that does not listen yet - a daemon that starts, another command - is waited for.
@@ -31,7 +32,7 @@ def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None) -> Any
     state_dir, deadline = Path(config.state_dir), time.monotonic() + PATIENCE_S
     while True:
         with contextlib.suppress(NotRunning):
-            return call(state_dir, verb, args or {})
+            return call(state_dir, verb, args or {}, wait_s)
         with ExitStack() as stack:
             stack.enter_context(as_owner_of(state_dir))
             try:

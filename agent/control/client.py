@@ -11,7 +11,7 @@ from typing import Any
 from agent.catalogue import AgentError
 from agent.control import protocol
 
-#: A verb may wait for the disk, never for the network.
+#: A verb may wait for the disk; those few that ask the platform are waited for longer.
 ANSWER_S = 30.0
 
 
@@ -32,13 +32,13 @@ SYSTEM_SOCKET = Path("/run/kiosk-agent/control.sock")
 SYSTEM_STATE = Path("/var/lib/kiosk-agent")
 
 
-def call(state_dir: Path, verb: str, args: Mapping[str, Any] | None = None) -> Any:
+def call(state_dir: Path, verb: str, args: Mapping[str, Any] | None = None, wait_s: float = ANSWER_S) -> Any:
     """Return the verb's result. NotRunning when no daemon answers; AgentError with the daemon's code."""
     path = socket_path(state_dir)
     if state_dir == SYSTEM_STATE and not path.exists():
         path = SYSTEM_SOCKET
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_S)
+        connection.settimeout(wait_s)
         try:
             connection.connect(str(path))
         except PermissionError as error:
@@ -48,16 +48,16 @@ def call(state_dir: Path, verb: str, args: Mapping[str, Any] | None = None) -> A
         connection.sendall(
             protocol.encoded({"verb": verb, "args": dict(args or {}), "name": protocol.own_name()})
         )
-        return protocol.result(_line(connection))
+        return protocol.result(_line(connection, wait_s))
 
 
-def _line(connection: socket.socket) -> bytes:
+def _line(connection: socket.socket, wait_s: float) -> bytes:
     received = bytearray()
     while not received.endswith(b"\n"):
         try:
             data = connection.recv(65536)
         except TimeoutError as error:
-            raise AgentError("E8208", seconds=ANSWER_S) from error
+            raise AgentError("E8208", seconds=wait_s) from error
         if not data:
             raise AgentError("E8208", seconds=0)
         received += data

@@ -12,7 +12,18 @@ from dataclasses import asdict
 from typing import Any
 
 from agent import __version__
-from agent.control import changing, desk, keyring, looking, page, reading, taking, trail, trusting
+from agent.control import (
+    changing,
+    commissioning,
+    desk,
+    keyring,
+    looking,
+    page,
+    reading,
+    taking,
+    trail,
+    trusting,
+)
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.live import fingerprint
@@ -34,6 +45,7 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **trail.verbs(powers),
         **reading.verbs(powers),
         **trusting.verbs(powers),
+        **commissioning.verbs(powers),
     }
     if powers.reload is not None:
         verbs["reload"] = lambda _args, caller: _reload(powers, caller)

@@ -25,9 +25,14 @@ class Identity:
     authorization: str = field(repr=False)
 
 
+def canonical(conventions: Conventions, who: Identity, time: str) -> str:
+    """Return the text that is signed (P3)."""
+    return conventions.sign_template.replace("{id}", who.app_id).replace("{time}", time)
+
+
 def sign(conventions: Conventions, who: Identity, time: str) -> str:
     """Return the signature over id and time (P1, P2, P3)."""
-    message = conventions.sign_template.replace("{id}", who.app_id).replace("{time}", time)
+    message = canonical(conventions, who, time)
     mac = sm.hmac_sm3(signing_key(conventions, who.secret), message.encode())
     if conventions.sign_encoding == "base64":
         return base64.b64encode(mac).decode()

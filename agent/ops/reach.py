@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 import requests
 
-from agent import keys
 from agent.clock import Clock
 from agent.config.schema import Config
+from agent.hmpt.allotted import identity
 from agent.hmpt.client import PlatformClient
-from agent.hmpt.signing import Identity
 from agent.ops.checking import Found
 from agent.ops.devices import Topics, topic
 from agent.records import Delivered
@@ -130,7 +129,7 @@ class Way:
             update={"connect_timeout_s": CONNECT_S, "answer_timeout_s": ANSWER_S}
         )
         config = self._config.model_copy(update={"platform": impatient})
-        client = PlatformClient(lambda: config, _identity(config), clock)
+        client = PlatformClient(lambda: config, identity(config), clock)
         try:
             outcome = client.register(config.device, secrets.token_hex(16))
         finally:
@@ -138,15 +137,6 @@ class Way:
         if isinstance(outcome, Delivered):
             return None, {"device": config.device.device_no}
         return outcome.code, {"detail": getattr(outcome, "detail", "") or getattr(outcome, "message", "")}
-
-
-def _identity(config: Config) -> Identity:
-    platform = config.platform
-    return Identity(
-        platform.org_app_id,
-        keys.read_secret(platform.org_app_secret, "platform.org_app_secret"),
-        keys.read_secret(platform.authorization, "platform.authorization").decode(),
-    )
 
 
 def _skew(ours_ahead: timedelta) -> Found:

@@ -236,6 +236,11 @@ class Outbox:
         row = self._owner.run(partial(claims.upcoming, now=now, turn=self._turn))
         return None if row is None else self._opened(row, "", row["attempts"] + 1)
 
+    def peek(self, record: str) -> Claim:
+        """Return what a record's next claim would be, whatever state it is in; it is no claim."""
+        row = self._owner.run(partial(find, record=record))
+        return self._opened(row, "", row["attempts"] + 1)
+
     def _opened(self, row: sqlite3.Row, token: str, attempts: int) -> Claim:
         return Claim(
             id=row["id"],

@@ -40,7 +40,7 @@ class Maker:
     def make(self, claim: Claim, config: Config) -> Made:
         """Return the request of a claim, or the problems that keep it from being sent."""
         conventions = self._conventions(claim, config)
-        pictures = _pictures(claim)
+        pictures = sent_pictures(claim)
         problems = tuple(self._client.problems(claim.verification, pictures, conventions))
         prepared = None if problems else self._client.prepare(claim.verification, pictures, conventions)
         return Made(conventions, problems, prepared)
@@ -69,7 +69,7 @@ def device_name(verification: Verification) -> str:
     return f"{verification.machine_code}/{verification.device_no}"
 
 
-def _pictures(claim: Claim) -> dict[PictureKind, bytes]:
+def sent_pictures(claim: Claim) -> dict[PictureKind, bytes]:
     """Return the pictures that are sent; the raw photo block is not one of them."""
     found = {kind: claim.picture(kind) for kind in _WANTED}
     there = {kind: picture for kind, picture in found.items() if picture is not None}
