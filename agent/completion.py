@@ -1,12 +1,14 @@
 """Held records: looks again whenever something may have changed, and completes what can be completed.
 
-A record is completed by appended supplements, never by rewriting it: the time stays that of the
-pictures, and a comparison that was not possible at the desk stays "not verified". What only a person
-can supply (who was the operator, which nation) stays held until that person does.
+A record is completed by appended supplements, never by rewriting it: the time stays that of the pictures.
+A card's picture that could not be decoded at the desk is compared as soon as it can; the late verdict is a
+supplement, and a late "failed" an alarm and a case for follow-up. What only a person can supply (who was the
+operator, which nation) stays held until that person does.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +17,32 @@ from datetime import datetime
 from agent import images, logs
 from agent.audit import Audit
 from agent.board import Board
+from agent.catalogue import AgentError
 from agent.clock import Clock, Uptime
 from agent.config.schema import Config
 from agent.heartbeat import Heartbeat
 from agent.outbox import HeldRecord, Outbox
-from agent.records import VERIFIED_AT, Hold, PictureKind, Supplement, Verification
+from agent.outbox.followups import Person
+from agent.records import (
+    FACE,
+    VERIFIED_AT,
+    FaceResult,
+    FaceVerdict,
+    Hold,
+    PictureKind,
+    Supplement,
+    Verification,
+)
 from agent.verify import reasons_to_hold
 from drivers.errors import PhotoError
 from drivers.photo import PhotoDecoder
 
 log = logs.get(__name__)
 
+#: The vision process may be dead for a while; after so many rounds a record goes without its comparison.
+COMPARE_ROUNDS = 20
+BUSY = "E2305"
+UNDECODED = "photo_undecoded"
 #: How often held records are looked at again without anybody asking.
 ROUND_S = 30.0
 _CONFIG, _SIGNED_IN, _CLOCK = "configuration", "sign-in", "clock"
@@ -43,6 +60,8 @@ class Parts:
     clock: Clock
     record_ready: Callable[[], None]
     operator: Callable[[], str | None] = lambda: None  # who operates the desk now
+    #: Card's and camera's JPEG to a verdict; AgentError while that is not possible.
+    compare: Callable[[bytes, bytes], FaceVerdict] | None = None
     true_time: Callable[[Uptime], datetime | None] = lambda _moment: None
 
 
@@ -53,6 +72,7 @@ class Completion:
         self._parts = parts
         self._wake = threading.Event()
         self._checked_with: Config | None = None
+        self._uncompared: dict[str, int] = {}  # record -> rounds that its comparison has waited
 
     def wake(self) -> None:
         """Say that something changed: a supplement came, the configuration was reloaded."""
@@ -92,11 +112,45 @@ class Completion:
         try:
             picture = images.decode(parts.decoder.decode(block))
         except PhotoError as error:
-            log.debug("decoder still fails: %s", error.code)
+            parts.board.post("decoder", state="down", code=error.code, facts=dict(error.facts))
             return False
+        parts.board.post("decoder", state="ok")
         jpeg = images.encode(picture, limits.target_bytes, limits.max_base64_chars // 4 * 3)
-        parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
-        parts.audit.append("record.supplemented", who="completion", target=held.id, field="picture:card")
+        if self._compared(held, jpeg):
+            parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
+            parts.audit.append("record.supplemented", who="completion", target=held.id, field="picture:card")
+        return True
+
+    def _compared(self, held: HeldRecord, card: bytes) -> bool:
+        """Make the comparison that the desk could not. Return whether the record is done with it.
+
+        The verdict is kept before the picture: cut off in between, the record is compared again.
+        """
+        parts, verification = self._parts, self._parts.outbox.verification(held.id)
+        camera = parts.outbox.picture(held.id, PictureKind.CAMERA)
+        if parts.compare is None or camera is None or verification.face.reason != UNDECODED:
+            return True
+        try:
+            verdict = parts.compare(card, camera)
+        except AgentError as error:
+            log.debug("late comparison not possible: %s", error.code)
+            if error.code == BUSY:
+                return False
+            waited = self._uncompared[held.id] = self._uncompared.get(held.id, 0) + 1
+            return waited >= COMPARE_ROUNDS
+        self._uncompared.pop(held.id, None)
+        value = json.dumps(verdict.to_values())
+        parts.outbox.supplement(held.id, Supplement(FACE, value, "completion", parts.clock.now()))
+        result = verdict.result.name.lower()
+        parts.audit.append(
+            "record.supplemented", who="completion", target=held.id, field=FACE, result=result, durable=True
+        )
+        if verdict.result is FaceResult.FAILED:
+            person = Person(verification.name, verification.number)
+            parts.outbox.followups.reopen(held.id, "failed", person)
+            parts.audit.append("followup.opened", who="completion", target=held.id, reason="failed")
+            logs.say(log, "W2003", record=held.id)
+            parts.board.event("W2003", record=held.id)
         return True
 
     def _look_again(self, held: HeldRecord, config: Config) -> None:

@@ -7,6 +7,7 @@ apart at rest.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -180,13 +181,15 @@ class Verification:
 SUPPLEMENTABLE = frozenset({"operator", "nation_code", "address", "issuer"})
 #: The time of a record that was made under a clock that nobody could trust: put right once, and only then.
 VERIFIED_AT = "verified_at"
+#: The verdict of a comparison made later, of a card picture that could not be decoded at the desk.
+FACE = "face"
 
 
 @dataclass(frozen=True)
 class Supplement:
     """One later addition to a held record: appended, never overwriting the original facts."""
 
-    name: str  # one of SUPPLEMENTABLE, VERIFIED_AT, or "picture:card"
+    name: str  # one of SUPPLEMENTABLE, VERIFIED_AT, FACE, or "picture:card"
     value: str = field(repr=False)
     who: str
     at: datetime  # UTC
@@ -198,6 +201,10 @@ def supplemented(verification: Verification, supplements: Sequence[Supplement]) 
     times = [s.value for s in supplements if s.name == VERIFIED_AT]
     if times and not verification.clock_trusted:
         changes |= {"verified_at": datetime.fromisoformat(times[0]), "clock_trusted": True}
+    verdicts = [s.value for s in supplements if s.name == FACE]
+    if verdicts and verification.face.result is FaceResult.NOT_VERIFIED:
+        # A verdict that was reached at the desk is never replaced.
+        changes["face"] = FaceVerdict.from_values(json.loads(verdicts[0]))
     return replace(verification, **changes) if changes else verification
 
 

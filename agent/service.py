@@ -277,6 +277,7 @@ class Agent:
             record_ready=self.uploader.wake,
             operator=self.operators.signed_in,
             true_time=self.own.time.at,
+            compare=self._vision.compare,
         )
 
     def _on_time(self, skew_s: float) -> None:

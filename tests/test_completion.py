@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +11,31 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from hmpt_support import config
 from outbox_support import SEAL_KEYS, damage_body, verification
+from vision_support import need_weights, picture, still, vision
 
 from agent.audit import Audit
 from agent.board import Board
+from agent.catalogue import AgentError
 from agent.clock import SystemClock
-from agent.completion import Completion, Parts
+from agent.completion import COMPARE_ROUNDS, Completion, Parts
 from agent.config.schema import Config, Operators
 from agent.heartbeat import Heartbeat
 from agent.live import Live
 from agent.outbox import Outbox
-from agent.records import Hold, PictureKind, Verification
+from agent.records import (
+    FACE,
+    FaceResult,
+    FaceVerdict,
+    Hold,
+    PictureKind,
+    Supplement,
+    Verification,
+    supplemented,
+)
+from agent.simulate import portraits
 from agent.verify import reasons_to_hold
 from drivers.errors import PhotoError
 
@@ -54,24 +68,23 @@ class Bench:
         self.board = Board(CLOCK)
         self.woken = 0
         self.signed_in: str | None = None
-        self._completion = Completion(
-            Parts(
-                self.live.config,
-                self.decoder,
-                self.outbox,
-                self.audit,
-                self.board,
-                CLOCK,
-                self._wake,
-                operator=lambda: self.signed_in,
-            )
+        self.parts = Parts(
+            self.live.config,
+            self.decoder,
+            self.outbox,
+            self.audit,
+            self.board,
+            CLOCK,
+            self._wake,
+            operator=lambda: self.signed_in,
         )
+        self.completion = Completion(self.parts)
 
     def _wake(self) -> None:
         self.woken += 1
 
     def round(self) -> None:
-        self._completion.round(Heartbeat("c", CLOCK), threading.Event())
+        self.completion.round(Heartbeat("c", CLOCK), threading.Event())
 
     def put(self, one: Verification, *, with_card: bool = True) -> str:
         pictures = {PictureKind.CAMERA: b"\xff\xd8", PictureKind.PHOTO_BLOCK: b"block"}
@@ -188,3 +201,79 @@ def test_a_field_fault_is_looked_at_again_only_under_another_configuration(tmp_p
         desk.configured(operators=Operators(default="甲"))
         desk.round()
         assert desk.outbox.administration.row(record).state == "ready"
+
+
+# --- the comparison that the desk could not make ----------------------------------------------------
+
+
+class Portrait:
+    """A decoder that has come to work: the chip shows a given person."""
+
+    def __init__(self, name: str) -> None:
+        image = cv2.resize(picture(portraits.path(name)), (102, 126), interpolation=cv2.INTER_AREA)
+        self._bmp = cv2.imencode(".bmp", image)[1].tobytes()
+
+    def decode(self, photo_block: bytes) -> bytes:
+        return self._bmp
+
+
+def undecoded() -> Verification:
+    return replace(verification(), face=FaceVerdict(FaceResult.NOT_VERIFIED, reason="photo_undecoded"))
+
+
+def live(name: str) -> bytes:
+    return cv2.imencode(".jpg", portraits.live(name))[1].tobytes()
+
+
+@pytest.mark.parametrize(("on_card", "passes"), [("collins", True), ("hopper", False)])
+def test_a_late_picture_is_compared_and_a_late_failure_is_an_alarm(
+    on_card: str, passes: bool, tmp_path: Path
+) -> None:
+    need_weights()
+    with bench(tmp_path) as desk, vision(still(tmp_path / "camera.png")) as (eyes, _):
+        desk.completion = Completion(replace(desk.parts, decoder=Portrait(on_card), compare=eyes.compare))
+        one = undecoded()
+        pictures = {PictureKind.CAMERA: live("collins"), PictureKind.PHOTO_BLOCK: b"block"}
+        desk.outbox.put(one, pictures, person=one.id, holds={Hold.CARD_PICTURE: "headImg"})
+        (opened,) = desk.outbox.followups.listed()
+        assert opened.reason == "not_verified"
+        if not passes:
+            # Somebody has settled it meanwhile: a failure opens it again.
+            desk.outbox.followups.close(one.id, "nurse", "seen")
+        desk.round()
+        assert desk.outbox.administration.row(one.id).state == "ready"
+        found = desk.outbox.verification(one.id).face
+        assert found.result is (FaceResult.PASSED if passes else FaceResult.FAILED)
+        assert found.score is not None
+        told = [event.code for event in desk.board.events()]
+        assert ("W2003" in told) is not passes
+        (case,) = desk.outbox.followups.listed()
+        assert case.reason == ("not_verified" if passes else "failed")
+        assert desk.outbox.followups.person(one.id).number == one.number
+
+
+def test_a_late_comparison_waits_for_the_desk_and_not_for_ever_for_a_dead_engine(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk:
+        code = "E2305"
+
+        def compare(card: bytes, camera: bytes) -> FaceVerdict:
+            raise AgentError(code)
+
+        desk.decoder.works = True
+        desk.completion = Completion(replace(desk.parts, compare=compare))
+        record = desk.put(undecoded(), with_card=False)
+        for _ in range(COMPARE_ROUNDS + 5):
+            desk.round()
+        assert desk.outbox.administration.row(record).state == "held", "the desk goes first"
+        code = "E2301"
+        for expected in [*["held"] * (COMPARE_ROUNDS - 1), "ready"]:
+            desk.round()
+            assert desk.outbox.administration.row(record).state == expected
+        assert desk.outbox.verification(record).face.reason == "photo_undecoded"
+
+
+def test_a_verdict_of_the_desk_is_never_replaced() -> None:
+    late = Supplement(FACE, json.dumps(FaceVerdict(FaceResult.PASSED).to_values()), "x", CLOCK.now())
+    failed = replace(verification(), face=FaceVerdict(FaceResult.FAILED, cosine=0.1, score=0.2))
+    assert supplemented(failed, [late]) == failed
+    assert supplemented(undecoded(), [late]).face.result is FaceResult.PASSED

@@ -279,10 +279,15 @@ def test_a_decoder_is_fine_when_it_starts_and_answers(
         update={"kind": "command", "command": (str(script),), "timeout_s": 1}
     )
     result = run(
-        [Check("decoder", lambda: devices.decoder(changed(config, "reader", photo_decoder=chosen)))], 60
+        [Check("decoder", lambda: devices.decoder(changed(config, "reader", photo_decoder=chosen), {}))], 60
     )
     assert result[0].code == ("E1301" if fails else None)
     assert photo.PHOTO_BYTES == 1024
+
+
+def test_a_decoder_that_failed_on_a_real_card_fails(config: Config) -> None:
+    topics = {"decoder": {"state": "down", "code": "E1301", "facts": {"reason": "no licence"}}}
+    assert devices.decoder(config, topics) == ("E1301", {"reason": "no licence"})
 
 
 def test_a_camera_that_is_not_there_is_told_without_its_password(config: Config) -> None:

@@ -147,7 +147,7 @@ def test_a_photo_that_is_not_decoded_is_held_with_its_block(tmp_path: Path) -> N
         assert {hold.value for hold in held.holds} == {"card_picture"}
         assert one.outbox.picture_kinds(held.id) == {PictureKind.CAMERA, PictureKind.PHOTO_BLOCK}
         assert one.outbox.verification(held.id).face.reason == "photo_undecoded"
-        until(lambda: one.screen() == "I3002")
+        until(lambda: one.screen() == "W3004")
         (case,) = one.outbox.followups.listed()
         assert (case.id, case.reason) == (held.id, "not_verified")
 

@@ -13,9 +13,13 @@ from drivers.errors import PhotoError
 
 def face_compare(a: bytes, b: bytes, face: Face) -> FaceVerdict:
     """Compare the faces on two pictures. AgentError E2201 to E2203 when there is no engine to do it."""
-    engine = load(face)
+    return compared(load(face), a, b, face)
+
+
+def compared(engine: FaceEngine | None, a: bytes, b: bytes, face: Face) -> FaceVerdict:
+    """Compare the faces on two pictures with an engine that is loaded already."""
     if engine is None:
-        return not_verified("engine_none")
+        return not_verified("engine_none" if face.engine == "none" else "engine_missing")
     try:
         first, second = images.decode(a), images.decode(b)
     except PhotoError:

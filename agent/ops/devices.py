@@ -69,10 +69,16 @@ def reader(config: Config, topics: Topics, *, daemon: bool) -> Found:
         line.close()
 
 
-def decoder(config: Config) -> Found:
-    """Say whether the decoder's program starts. A blank block is no picture: that it says so is well."""
+def decoder(config: Config, topics: Topics) -> Found:
+    """Say whether the decoder works: by the last real card if the daemon met one, else by whether it starts.
+
+    A blank block is no picture: that a decoder says so is well.
+    """
     if config.reader.source == "none":
         return NO_DEVICE
+    last = topics.get("decoder", {})
+    if last.get("code"):
+        return str(last["code"]), dict(last.get("facts", {}))
     chosen = config.reader.photo_decoder
     built = decoding.decoder(chosen, 3.0)
     try:

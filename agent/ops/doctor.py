@@ -86,7 +86,7 @@ class Doctor:
                 "port", lambda: devices.reader_port(config, account, daemon=self._runs), after=("database",)
             ),
             Check("reader", lambda: devices.reader(config, self._topics, daemon=self._runs), ("port",)),
-            Check("decoder", partial(devices.decoder, config), after=("database",)),
+            Check("decoder", lambda: devices.decoder(config, self._topics), after=("daemon", "database")),
             Check(
                 "camera",
                 lambda: devices.camera_device(config, account, daemon=self._runs),

@@ -110,6 +110,11 @@ class FollowUpRows:
         row = sealed(self._vault, case, reason, person, self._clock.now())
         self._owner.run(partial(_insert, row=row))
 
+    def reopen(self, case: str, reason: str, person: Person) -> None:
+        """Open a case under a graver reason, whether it is open, closed or not there yet; durable."""
+        row = sealed(self._vault, case, reason, person, self._clock.now())
+        self._owner.run(partial(_reopen, row=row))
+
     def listed(self, limit: int = MAX_ROWS) -> list[FollowUp]:
         """Return what is open, oldest first."""
         return self._owner.run(partial(_open, limit=limit))
@@ -133,6 +138,16 @@ def _insert(connection: sqlite3.Connection, row: Sealed) -> None:
     with transaction(connection, durable=True):
         connection.execute("DELETE FROM opened WHERE id = ?", (row.id,))
         insert_within(connection, row)
+
+
+def _reopen(connection: sqlite3.Connection, row: Sealed) -> None:
+    with transaction(connection, durable=True):
+        insert_within(connection, row)
+        connection.execute(
+            "UPDATE followup SET reason = ?, opened_at = ?, wrapped_key = ?, sealed = ?, "
+            "closed_at = NULL, closed_by = NULL, closed_how = NULL WHERE id = ?",
+            (row.reason, row.opened_at, row.wrapped_key, row.sealed, row.id),
+        )
 
 
 def _open(connection: sqlite3.Connection, limit: int) -> list[FollowUp]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from agent.config.schema import Config
 from agent.outbox import Outbox
 from agent.records import FaceResult, Hold, PictureKind
 from agent.station import events
-from agent.station.flow import KEPT, KEPT_HELD
+from agent.station.flow import KEPT, KEPT_HELD, KEPT_UNDECODED
 from agent.station.loan import Loan
 from agent.verify import reasons_to_hold, verify
 from agent.vision import Observation, Vision
@@ -79,12 +79,16 @@ class Work:
 
     def _decoded(self, card: CardRecord) -> bytes | None:
         """Return the chip's picture, or None: then the record is held and completes when a decoder works."""
+        board = self._parts.board
         try:
-            return self._parts.decoder.decode(card.photo_block)
+            picture = self._parts.decoder.decode(card.photo_block)
         except PhotoError as error:
             logs.say_error(log, error)
-            self._parts.board.event(error.code, **error.facts)
+            board.event(error.code, **error.facts)
+            board.post("decoder", state="down", code=error.code, facts=dict(error.facts))
             return None
+        board.post("decoder", state="ok")
+        return picture
 
     def keep(self, presented: events.Presented, observation: Observation) -> events.Kept | events.NotKept:
         """Make the record and put it into the outbox."""
@@ -114,7 +118,7 @@ class Work:
         holds = {hold: missing for hold, missing in holds.items() if hold is not Hold.CLOCK}
         self._told_kept(attempt, card, observation, holds=len(holds))
         # The same whatever the result: the screen stands where the woman and the queue behind her see it.
-        return events.Kept(attempt, KEPT_HELD if holds else KEPT)
+        return events.Kept(attempt, _kept(holds))
 
     def _told_kept(self, attempt: str, card: CardRecord, observation: Observation, *, holds: int) -> None:
         parts, result = self._parts, observation.verdict.result
@@ -143,6 +147,13 @@ class Work:
         except CodedError as error:
             logs.say_error(log, error)
             self._parts.board.event(error.code, **error.facts)
+
+
+def _kept(holds: Collection[Hold]) -> str:
+    """Return the sentence for a record that is kept: a decoder that does not work is IT's to mend."""
+    if Hold.CARD_PICTURE in holds:
+        return KEPT_UNDECODED
+    return KEPT_HELD if holds else KEPT
 
 
 def _pictures(card: CardRecord, observation: Observation) -> dict[PictureKind, bytes]:

@@ -16,6 +16,7 @@ from typing import Any
 from agent.catalogue import AgentError
 from agent.config.schema import Face, Images
 from agent.face import engine
+from agent.face.compare import compared
 from agent.face.engine import FaceEngine
 from agent.face.score import threshold_of
 from agent.vision import liveness
@@ -51,10 +52,15 @@ class Child:
         face = Face.model_validate(start.values["face"])
         limits = Images.model_validate(start.values["images"])
         camera = self._camera(start.values["camera"])
-        observer = Observer(camera, self._engine(face), face, self._abandoned, self._look)
+        loaded = self._engine(face)
+        observer = Observer(camera, loaded, face, self._abandoned, self._look)
         self._send(Message("ready"))
         while True:
-            self._serve(camera, observer, face, limits, self._requests.get())
+            request = self._requests.get()
+            if request.kind == "compare":
+                self._compare(loaded, face, request)
+            else:
+                self._serve(camera, observer, face, limits, request)
 
     def _serve(
         self, camera: LiveCamera, observer: Observer, face: Face, limits: Images, request: Message
@@ -70,6 +76,14 @@ class Child:
             verdict = replace(verdict, liveness=liveness.asked(face.liveness, jpeg))
         answer = {**_answer(result), "request": values["request"], "verdict": verdict.to_values()}
         self._send(Message("observed", answer, {"camera": jpeg, "card": encoded(result.card, limits)}))
+
+    def _compare(self, loaded: FaceEngine | None, face: Face, request: Message) -> None:
+        """Compare two pictures that were taken long ago: the card's came late."""
+        verdict = compared(loaded, request.blobs["card"], request.blobs["camera"], face)
+        answer = {"taken_at": None, "reason": "", "aborted": False, "request": request.values["request"]}
+        self._send(
+            Message("observed", {**answer, "verdict": verdict.to_values()}, {"camera": b"", "card": b""})
+        )
 
     def _abandoned(self) -> bool:
         return self._stopped >= self._current

@@ -126,6 +126,23 @@ class Vision:
         finally:
             self._turn.release()
 
+    def compare(self, card: bytes, camera: bytes) -> FaceVerdict:
+        """Compare a card's picture that came late with the picture of its verification.
+
+        AgentError E2305 while the desk is looking at somebody, else as `observe`.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise AgentError("E2305")
+        try:
+            if not self._ready.wait(START_S) or self._closing.is_set():
+                raise AgentError("E2302")
+            number = next(self._numbers)
+            self._drain()
+            self._send(Message("compare", {"request": number}, {"card": card, "camera": camera}))
+            return self._answer(number, 0.0).verdict
+        finally:
+            self._turn.release()
+
     def stop(self) -> None:
         """End the attempt under way, if any, with what it has by now."""
         if self._current:
