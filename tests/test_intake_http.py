@@ -225,6 +225,7 @@ def test_the_token_goes_by_bearer_alone(kiosk: HandingIn) -> None:
 def test_too_much_is_refused_before_it_is_understood(kiosk: HandingIn) -> None:
     answer = kiosk.post(b" " * (11 * 2**20))
     assert (answer.status_code, answer.json()["code"]) == (413, "E8505")
+    assert kiosk.faults(b" " * (9 * 2**20)) == [("E8506", "")], "three large pictures are not too much"
 
 
 def test_more_at_once_than_there_is_room_for_are_asked_to_wait(
