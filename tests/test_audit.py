@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from admin_support import answered, history, refused, trail
+from admin_support import answered, history, trail
 from e2e_support import Site, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,4 +151,3 @@ def test_show_finds_by_kind_object_and_person(site: Site) -> None:
     shown = site.cli("audit", "show", "--lang", "en").stdout
     assert "record.retried" in shown
     assert line["mac"] not in shown
-    refused(site, "E8106", "explain", "E0000")

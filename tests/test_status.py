@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from admin_support import answered, history
+from click.testing import CliRunner
 from e2e_support import Site, wait_for
 
-from agent.catalogue import entries
+from agent.catalogue import AgentError, entries
+from agent.cli.main import cli
+from agent.journal import message_id
 from agent.ops import status
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=timezone.utc)
@@ -134,3 +137,17 @@ def test_the_line_for_systemd_names_problems_first_and_stays_a_line() -> None:
     everything = {code: {"code": code} for code in entries()}
     assert len(status.line(everything, {}, "zh")) == status.LINE_CHARS
     assert "\n" not in status.line(everything, {}, "en")
+
+
+def test_explain_tells_who_mends_it_and_what_to_do_without_anything_running() -> None:
+    runner = CliRunner()
+    shown = runner.invoke(cli, ["explain", "e1103"]).output.splitlines()
+    assert shown[0].startswith("E1103  读卡器已断开")
+    assert shown[1] == "由谁处理：信息科"
+    assert shown[2].startswith("  1. ")
+    found = json.loads(runner.invoke(cli, ["explain", "E1103", "--json", "--lang", "en"]).output)
+    assert found["message_id"] == message_id("E1103")
+    assert (found["who"], found["severity"], found["exit"]) == ("it", "error", 69)
+    unknown = runner.invoke(cli, ["explain", "E0000"]).exception
+    assert isinstance(unknown, AgentError)
+    assert unknown.code == "E8106"

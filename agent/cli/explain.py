@@ -7,6 +7,7 @@ import click
 from agent.catalogue import AgentError, entries
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
+from agent.journal import message_id
 from agent.ops.pages import WHO
 
 
@@ -33,6 +34,8 @@ def explain(settings: Settings, code: str, as_json: bool) -> None:
                 "who": entry.who,
                 "title": entry.title(lang),
                 "do": entry.steps(lang),
+                "exit": entry.exit,
+                "message_id": message_id(entry.code),
             }
         )
         return
