@@ -21,7 +21,7 @@ APART_S = 0.3
 #: Cosine between two embeddings below which they are not taken for the same face.
 AGREE = 0.6
 #: Good frames kept: beyond that the worst goes. A frame of 1080p is 6 MB.
-KEPT = 8
+KEPT = 6
 
 
 @dataclass(eq=False)
