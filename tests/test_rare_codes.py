@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -14,23 +16,28 @@ from tempfile import TemporaryDirectory
 import codes_seen
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from e2e_support import Site, wait_for
 from outbox_support import PICTURES, HandClock, open_outbox, verification
 
 from agent import images, keys, service
 from agent.audit import Audit
+from agent.board import Board
 from agent.catalogue import AgentError
-from agent.cli import demo
+from agent.cli import demo, setup
+from agent.cli.main import cli
+from agent.cli.options import Settings
 from agent.clock import SystemClock
 from agent.config import load
 from agent.control import ControlServer
 from agent.control.protocol import Caller
 from agent.control.verbs import Powers, handlers
+from agent.face import reasons
 from agent.housekeeping import Housekeeping
-from agent.ops import devices, reach
+from agent.ops import devices, reach, status
 from agent.ops.access import Account
 from agent.ops.checking import Check, run
-from agent.outbox import owner
+from agent.outbox import owner, transfer
 from agent.ownership import owning
 from agent.vision.process import Vision
 
@@ -203,3 +210,54 @@ def test_the_vision_process_killed_while_idle_is_told(site: Site) -> None:
         wait_for("it is told", lambda: before or "W2304" in codes_seen._seen)
     finally:
         vision.close()
+
+
+def test_what_a_person_says_of_reader_and_time_is_refused_where_it_cannot_be(site: Site) -> None:
+    with owning(load(site.config), SystemClock()) as own:
+        verbs = handlers(Powers(own))
+        for verb, args, code in (
+            ("reader.commission", {}, "E1117"),
+            ("clock.set", {"id": verification().id, "at": "tomorrow"}, "E7505"),
+        ):
+            with pytest.raises(AgentError, match=code):
+                verbs[verb](args, ME)
+
+
+def test_a_record_that_went_unreadable_on_the_other_machine_is_named(site: Site) -> None:
+    head = json.dumps(
+        {"version": transfer.VERSION, "meta": {"id": "a" * 32}, "bodies": {}, "unreadable": "E7101"}
+    )
+    entry = struct.pack(transfer._LENGTH.format, len(head)) + head.encode()
+    with owning(load(site.config), SystemClock()) as own, pytest.raises(AgentError, match="E3125"):
+        own.outbox.administration.import_entry(entry, own.pseudonyms.full)
+
+
+@pytest.mark.parametrize(("reason", "code"), sorted(reasons.SENTENCES.items()))
+def test_every_reason_has_a_sentence_for_the_registrar(reason: str, code: str) -> None:
+    board = Board(SystemClock())
+    board.post("hint", reason=reason, code=reasons.sentence(reason))
+    (problem,) = [*status.problems({"daemon": True, "topics": board.snapshot()}, SystemClock().now())]
+    assert problem.code == code
+    assert problem.as_json("zh")["do"]
+
+
+def test_setting_up_without_rights_without_secrets_and_with_a_unit_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path / "site", {"platform": {"authorization": {"credential": "ticket", "file": None}}})
+    config = load(site.config)
+    monkeypatch.setattr(keys, "SECRETS", tmp_path / "secrets")
+    with pytest.raises(AgentError, match="E7208"):
+        setup._take_secrets(Settings(), config)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("systemctl", "journalctl"):
+        (tools / name).write_text("#!/bin/sh\nexit 1\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    with pytest.raises(AgentError, match="E8313"):
+        setup._systemctl("restart", "kiosk-agent")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    refused = CliRunner().invoke(cli, ["setup", "--config", str(site.config)]).exception
+    assert isinstance(refused, AgentError)
+    assert refused.code == "E8310"
