@@ -71,6 +71,7 @@ class Intake:
         self._counts = dict.fromkeys(("kept", "repeated", "refused"), 0)
         self._quarantined = 0
         self._post()
+        self._show("I1001")
 
     def accepting(self) -> None:
         """Return when a record would be taken now. AgentError E3101 or E3102 when there is no room."""
@@ -141,6 +142,7 @@ class Intake:
             parts.board.event(error.code, **error.facts)
         logs.say(log, "I3002" if holds else "I3001", record=record, person=person, holds=holds, source=SOURCE)
         parts.board.event("I3001", record=record, person=person)
+        self._show("I3002" if holds else "I3001")
         if result is not FaceResult.PASSED:
             code = "W2001" if result is FaceResult.FAILED else "W2002"
             logs.say(log, code, record=record, person=person)
@@ -148,6 +150,11 @@ class Intake:
         score = verification.face.score
         parts.board.post("last", record=record, result=result.name.lower(), score=score, held=holds > 0)
         parts.record_kept()
+
+    def _show(self, code: str) -> None:
+        """Tell the registrar's screen, which is the desk's own where the agent has a reader."""
+        if self._parts.config().reader.source == "none":
+            self._parts.board.post("screen", state="ready", code=code)
 
     def refused(self, error: AgentError) -> None:
         """Count what was not taken; tell it, but a program gone wild only once a minute."""
