@@ -21,6 +21,7 @@ from agent.clock import Clock, SystemClock
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
 from agent.config import Config, load
+from agent.config.schema import Camera
 from agent.console import Console, Page
 from agent.console.server import Part
 from agent.console.view import public
@@ -80,7 +81,7 @@ class Agent:
         signing = RememberedSigning(own.outbox, config.platform.base_url)
         self._client = PlatformClient(self.live.config, identity(config), clock, signing, self._on_time)
         self._vision = Vision(
-            config.camera,
+            _camera(config),
             config.face,
             config.images,
             clock,
@@ -141,7 +142,7 @@ class Agent:
         if self.intake is not None:
             self.intake.form = form
         if (before.face, before.images) != (config.face, config.images):
-            self._vision.reconfigure(config.camera, config.face, config.images, _camera_password(config))
+            self._vision.reconfigure(_camera(config), config.face, config.images, _camera_password(config))
         logs.set_level(config.logging.level)
         self.completion.wake()
         self.uploader.reconsider()
@@ -288,6 +289,8 @@ class Agent:
             self.completion.wake()
 
     def _on_camera(self, state: CameraState) -> None:
+        if self.live.config().reader.source == "none":
+            return
         if state.up:
             logs.say(log, "I2002", source=shown(self.live.config().camera.source))
             self.board.post("camera", state="ok")
@@ -318,6 +321,12 @@ class Agent:
             accepted = acceptance.stands(stored, engine.model, engine.threshold)
             code = {} if accepted else {"code": acceptance.NOT_ACCEPTED}
             self.board.post("face", state="ok", model=engine.model, threshold=engine.threshold, **code)
+
+
+def _camera(config: Config) -> Camera:
+    """Return the camera to open: without a reader none, for it belongs to the kiosk's own program."""
+    alone = config.reader.source == "none"
+    return config.camera.model_copy(update={"source": "none"}) if alone else config.camera
 
 
 def _camera_password(config: Config) -> str | None:

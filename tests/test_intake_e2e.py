@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,7 @@ def test_killed_between_commit_and_answer_the_repeat_meets_the_one_record(tmp_pa
         assert (counts["accepted"], counts["difference"]) == (2, 0)
         assert kiosk.post(submission()).status_code == 201
         assert kiosk.screen() == "I3001", "without a reader the screen follows the kiosk"
+        assert not re.search(r"\[(I2002|E2101|E1101)\]", kiosk.site.log()), "the camera is the kiosk's own"
         wait_for("the third arrives", lambda: len(set(kiosk.site.accepted())) == 3)
         assert daemon.terminate(STOP_S) == 0
     assert len(kiosk.site.accepted()) == 3, "each arrived once"
