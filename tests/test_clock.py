@@ -274,13 +274,13 @@ def test_what_was_held_for_the_clock_goes_with_its_true_time(tmp_path: Path, off
 
 def test_a_boot_that_was_never_known_waits_for_a_person(tmp_path: Path) -> None:
     machine = Machine()
+    record = untrusted(machine, machine.clock())
+    machine.reboot()
+    machine.ntp = True
     one = machine.clock()
+    assert one.trust() is Trust.NTP
     with completing(tmp_path, machine, one) as (completion, outbox):
-        record = untrusted(machine, one)
         outbox.put(record, PICTURES, person="p", holds={Hold.CLOCK: "verifyTime"})
-        machine.boot = "another"
-        machine.ntp = True
-        assert machine.clock().trust() is Trust.NTP
         completion()
         assert outbox.administration.row(record.id).state == "held"
         by_hand = Supplement(VERIFIED_AT, "2026-03-01T01:30:00+00:00", "nurse", machine.now())
