@@ -135,7 +135,7 @@ def test_it_is_the_same_beside_a_daemon_and_sends_nothing(site: Site) -> None:
 
 def test_a_record_with_an_unknown_outcome_keeps_what_it_was_sent_with(site: Site) -> None:
     from agent.uploader.judgement import Judgement
-    from agent.uploader.memory import JUDGEMENT
+    from agent.uploader.memory import judgement_name
 
     then = Conventions(sex_width=2)
     with owned(site) as own:
@@ -145,7 +145,9 @@ def test_a_record_with_an_unknown_outcome_keeps_what_it_was_sent_with(site: Site
         mark = {"conventions_fingerprint": _mark(then), "conventions_json": then.model_dump_json()}
         own.outbox.note_attempt(claim, request_id=claim.id, sm3_hex="00" * 32, length=1, **mark)
         own.outbox.settle(claim, SettleLater(own.clock.now(), "E4105", "", unknown=True))
-        own.outbox.set_setting(JUDGEMENT, replace(Judgement(), good=(_mark(then),)).to_json())
+        own.outbox.set_setting(
+            judgement_name(own.config), replace(Judgement(), good=(_mark(then),)).to_json()
+        )
     found = answered(site, "upload", "--dry-run", record)
     assert found["kept"] is True
     assert next(one["shown"] for one in found["fields"] if one["name"] == "sexCode") == "99"

@@ -299,6 +299,31 @@ def test_11_a_device_that_was_entered_by_hand_counts_as_registered(tmp_path: Pat
             desk.until(lambda: bool(desk.board.snapshot()["platform"]["registered"]))
 
 
+def test_11_a_registration_that_nobody_confirmed_is_told(tmp_path: Path) -> None:
+    with platform() as there:
+        there.enter_by_hand([("SIM-0000777", "0000777")])
+        with bench(tmp_path, there.url, register="never") as desk:
+            desk.until(lambda: "W5112" in desk.codes())
+        with bench(tmp_path, there.url) as desk:
+            working(desk)
+        with bench(tmp_path, there.url, register="never") as desk:
+            desk.put()
+            desk.delivered(2)
+            assert "W5112" not in desk.codes()
+
+
+def test_another_address_is_another_platform(tmp_path: Path) -> None:
+    """What a rehearsal accepted proves nothing, and what it made us wait for is no reason to wait."""
+    with platform() as rehearsal, bench(tmp_path, rehearsal.url) as desk:
+        working(desk)
+        rehearsal.faults = Faults(unavailable=1, retry_after=3600)
+        desk.put()
+        desk.until(lambda: "E4201" in desk.codes())
+    with platform() as there, bench(tmp_path, there.url) as desk:
+        assert not desk.board.snapshot().get("platform", {}).get("proven")
+        desk.delivered(2)
+
+
 def test_11_a_registration_that_is_refused_sends_no_record(tmp_path: Path) -> None:
     with platform(Faults(refuse=1, on="registrations")) as there, bench(tmp_path, there.url) as desk:
         record = desk.put()

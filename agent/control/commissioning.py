@@ -17,7 +17,7 @@ from agent.records import Delivered
 from agent.uploader import wording
 from agent.uploader.judgement import Judgement
 from agent.uploader.making import Maker, sent_pictures
-from agent.uploader.memory import JUDGEMENT
+from agent.uploader.memory import judgement_name
 from agent.uploader.registration import refusal_code, register, registered
 
 
@@ -71,9 +71,9 @@ def _dry_run(powers: Powers, record: str) -> dict[str, Any]:
     own, config, who = powers.own, powers.current(), identity(powers.current())
     row, claim, client = own.outbox.administration.row(record), own.outbox.peek(record), _client(powers)
     try:
-        made = Maker(client, lambda: Judgement.from_json(own.outbox.setting(JUDGEMENT)).good).make(
-            claim, config
-        )
+        made = Maker(
+            client, lambda: Judgement.from_json(own.outbox.setting(judgement_name(config))).good
+        ).make(claim, config)
     finally:
         client.close()
     conventions, time = made.conventions, time_text(made.conventions, own.clock.now())

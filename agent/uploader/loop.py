@@ -77,8 +77,8 @@ class Uploader:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._wake, self._changed = threading.Event(), threading.Event()
-        self._breaker = Breaker.from_json(parts.outbox.setting(memory.BREAKER))
-        self._judgement = Judgement.from_json(parts.outbox.setting(memory.JUDGEMENT))
+        self._breaker = Breaker.from_json(parts.outbox.setting(memory.breaker_name(parts.config())))
+        self._judgement = Judgement.from_json(parts.outbox.setting(memory.judgement_name(parts.config())))
         self._devices: dict[str, Breaker] = {}
         self._rates = Rates.of(parts.config(), parts.clock.monotonic())
         self._clock_code = ""
@@ -101,6 +101,7 @@ class Uploader:
         # Should an earlier run of this loop have died over a record, nobody else is sending it now.
         self._parts.outbox.return_abandoned()
         self._post()
+        self._tell_unconfirmed()
         try:
             while not stop.is_set():
                 heartbeat.beat()
@@ -110,6 +111,12 @@ class Uploader:
                 self._wake.clear()
         finally:
             self._ahead.forget()
+
+    def _tell_unconfirmed(self) -> None:
+        """Say that nobody knows whether this device is registered: its records may not count (P23)."""
+        config = self._parts.config()
+        if config.platform.register_ == "never" and registered(self._parts.outbox, config) is None:
+            self._tell("W5112", device=config.device.device_no)
 
     def _turn(self, heartbeat: Heartbeat, stop: threading.Event) -> float:
         """Do one thing that is due. Return the seconds that nothing can be done."""
@@ -358,13 +365,15 @@ class Uploader:
     def _lane(self, breaker: Breaker) -> None:
         if breaker != self._breaker:
             self._breaker = breaker
-            self._parts.outbox.set_setting(memory.BREAKER, breaker.to_json())
+            name = memory.breaker_name(self._parts.config())
+            self._parts.outbox.set_setting(name, breaker.to_json())
             self._post()
 
     def _remember(self, judgement: Judgement) -> None:
         if judgement != self._judgement:
             self._judgement = judgement
-            self._parts.outbox.set_setting(memory.JUDGEMENT, judgement.to_json())
+            name = memory.judgement_name(self._parts.config())
+            self._parts.outbox.set_setting(name, judgement.to_json())
 
     def _post(self) -> None:
         until, skew_s = self._breaker.open_until, self._parts.client.skew_s

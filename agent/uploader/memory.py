@@ -11,7 +11,15 @@ from agent.uploader.breaker import Breaker
 from agent.uploader.judgement import Judgement
 from agent.uploader.registration import registered
 
-BREAKER, JUDGEMENT = "breaker", "judgement"
+
+def breaker_name(config: Config) -> str:
+    """Return where the breaker is kept: another address is another platform, and owes us no patience."""
+    return f"breaker:{config.platform.base_url}"
+
+
+def judgement_name(config: Config) -> str:
+    """Return where the judgement is kept: what a rehearsal accepted proves nothing to the province."""
+    return f"judgement:{config.platform.base_url}"
 
 
 class RememberedSigning:
@@ -34,8 +42,8 @@ class RememberedSigning:
 
 def summary(outbox: Outbox, config: Config) -> dict[str, Any]:
     """Return what is known of the platform. English keys; nothing that names a person or a secret."""
-    breaker = Breaker.from_json(outbox.setting(BREAKER))
-    judgement = Judgement.from_json(outbox.setting(JUDGEMENT))
+    breaker = Breaker.from_json(outbox.setting(breaker_name(config)))
+    judgement = Judgement.from_json(outbox.setting(judgement_name(config)))
     device = registered(outbox, config)
     mark = fingerprint(config.platform.conventions, encrypt=config.platform.encrypt)
     return {
