@@ -12,7 +12,7 @@ import pytest
 from hmpt_support import APP_ID, PICTURES, SECRET, TICKET, client, config, connected
 from outbox_support import verification
 
-from agent.hmpt import client as client_module
+from agent.hmpt import transport
 from agent.records import Delivered, Outcome, PlatformDown, Refused, Unknown
 from agent.simulate.platform import Faults, SimulatedPlatform, parse_faults
 
@@ -246,7 +246,7 @@ def test_plain_http_behind_an_https_address_is_a_tls_fault() -> None:
 
 
 def test_a_stop_leaves_a_hanging_answer_and_calls_it_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LEAVE_S", 0.2)
+    monkeypatch.setattr(transport, "LEAVE_S", 0.2)
     stop, hang = threading.Event(), threading.Event()
     stop.set()
 

@@ -183,7 +183,7 @@ def _doubt(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Ter
             return Unknown("E5004", "no signature")
         if signature is Authenticity.ABSENT and terms.signed_before:
             return Unknown("E5009", "no signature")
-    if _canonical(answer.get("requestId")) != _canonical(sent.request_id):
+    if canonical(answer.get("requestId")) != canonical(sent.request_id):
         return Unknown("E5005", "no requestId" if answer.get("requestId") is None else "requestId")
     return None
 
@@ -197,7 +197,7 @@ def _stale(exchange: Exchange, terms: Terms, now: datetime) -> Unknown | None:
     return Unknown("E5010", f"{off_s / 3600:.0f} h") if off_s > OLDEST_S else None
 
 
-def _canonical(request_id: object) -> str:
+def canonical(request_id: object) -> str:
     return str(request_id).replace("-", "").strip().lower()
 
 
@@ -210,7 +210,7 @@ def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: 
     all_well = raw is None or (isinstance(raw, str) and raw in ALL_WELL)
     exception = None if raw is None else safe(str(raw))[:16]
     message = safe(str(answer.get("msg") or ""))
-    if not _is_success(code):
+    if not is_success(code):
         shown = safe(str(code))[:16]
         about = refusals.about(shown, exception, message)
         if about is About.RECORD and refusals.inside(shown, exception):
@@ -224,7 +224,7 @@ def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: 
     )
 
 
-def _is_success(code: object) -> bool:
+def is_success(code: object) -> bool:
     # P21: 200 and "200" and nothing else; bool is an int to Python, 200.0 equals 200.
     return (type(code) is int and code == 200) or code == "200"
 
@@ -279,10 +279,10 @@ def retry_after_s(exchange: Exchange, now: datetime) -> float | None:
     if text.isascii() and text.isdigit():
         seconds = float(text[:9])
     else:
-        until = _http_date(text)
+        until = http_date(text)
         if until is None:
             return None
-        seconds = (until - (_http_date(exchange.headers.get("date", "")) or now)).total_seconds()
+        seconds = (until - (http_date(exchange.headers.get("date", "")) or now)).total_seconds()
     return min(max(seconds, RETRY_AFTER_S[0]), RETRY_AFTER_S[1])
 
 
@@ -301,11 +301,11 @@ def skew_s(exchange: Exchange, terms: Terms, now: datetime) -> float | None:
 
 def date_skew_s(exchange: Exchange, now: datetime) -> float | None:
     """Return the same by the Date header alone."""
-    date = _http_date(exchange.headers.get("date", ""))
+    date = http_date(exchange.headers.get("date", ""))
     return None if date is None else (date - now).total_seconds()
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):

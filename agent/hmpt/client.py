@@ -1,45 +1,32 @@
-"""One request, one outcome: sign now, stream the body, bound the answer in size and time, judge it.
-
-No redirects, no proxy from the environment, certificates verified, urllib3's own retries off. A request
-runs in a thread of its own, because a stop must not wait for an answer: after LEAVE_S it is left, and
-what it sent counts as *answer unknown*.
-"""
+"""One request, one outcome: sign now, send over `agent.hmpt.transport`, judge the answer."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import requests
 import tenacity
-from requests.adapters import HTTPAdapter
 
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config.schema import Config, Conventions, Device
 from agent.hmpt import answers, checks, cipher, render
 from agent.hmpt.answers import Exchange, Sent, Terms
-from agent.hmpt.body import Body, hashed, regrouped
+from agent.hmpt.body import Body, hashed
 from agent.hmpt.checks import Problem
 from agent.hmpt.conventions import fingerprint, request_id, sm4_key, time_text
 from agent.hmpt.signing import Authenticity, Identity, headers
-from agent.records import Delivered, Outcome, PictureKind, PlatformDown, Refused, Unknown, Verification
+from agent.hmpt.transport import Line
+from agent.records import Delivered, Outcome, PictureKind, PlatformDown, Refused, Verification
 
 REGISTER = "/machine/info"
 VERIFY = "/verification/pregnant_woman/first"
 
 #: Fields of table 4.2 that name a person.
 PERSONAL = ("realName", "cardNo", "address", "birthday", "operationUser")
-#: A stop leaves a request under way after this.
-LEAVE_S = 3.0
-POLL_S = 0.1
-#: An answer has some two hundred bytes; a proxy's page some tens of thousands.
-MAX_ANSWER = 2**20
 #: Quick second try within one claim, for a connection that was refused while a server restarted.
 CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.5
@@ -47,8 +34,6 @@ CONNECT_PAUSE_S = 0.5
 MAX_SKEW_S = 86400.0
 #: A body up to this is made once and kept until it is sent; a larger one is made again as it goes out.
 HELD_BYTES = 2 * 2**20
-#: Bytes handed to the socket at a time.
-SEND_BYTES = 2**14
 
 
 @dataclass(frozen=True)
@@ -114,7 +99,7 @@ class PlatformClient:
         self._clock = clock
         self._signed_answers = signed_answers or Unremembered()
         self._on_time = on_time
-        self._session = self._new_session()
+        self._line = Line(lambda: config().platform, clock)
         self.skew_s: float | None = None
 
     def problems(
@@ -158,12 +143,18 @@ class PlatformClient:
 
         For a clock that nobody has confirmed, when there is nothing to send. `on_time` hears the answer.
         """
-        outcome = self._in_time(self._date, stop or threading.Event())
-        return outcome if isinstance(outcome, PlatformDown) else None
+        answer = self._line.get(stop or threading.Event())
+        if isinstance(answer, Exchange):
+            skew_s = answers.date_skew_s(answer, self._clock.now())
+            # A redirect is a login page's: whose clock that is nobody knows.
+            if skew_s is not None and not 300 <= answer.status < 400:
+                self.skew_s = skew_s
+                self._on_time(skew_s)
+        return answer if isinstance(answer, PlatformDown) else None
 
     def close(self) -> None:
         """Give the connections back."""
-        self._session.close()
+        self._line.close()
 
     # --- one request --------------------------------------------------------------------------------
 
@@ -178,67 +169,12 @@ class PlatformClient:
         return sm4_key(conventions, self._identity.secret) if self._config().platform.encrypt else None
 
     def _once(self, prepared: Prepared, stop: threading.Event) -> Outcome:
-        outcome = self._in_time(lambda: self._exchange(prepared), stop)
-        return Unknown("E4106", "no answer in time") if outcome is None else outcome
-
-    def _in_time(self, work: Callable[[], Outcome | None], stop: threading.Event) -> Outcome | None:
-        """Return what `work` returns, None when it takes too long: then it is left, and so is its session."""
-        limits = self._config().platform
-        answer: Future[Outcome | None] = Future()
-        threading.Thread(target=_fulfil, args=(answer, work), name="send", daemon=True).start()
-        deadline = self._clock.monotonic() + limits.connect_timeout_s + limits.answer_timeout_s
-        while (now := self._clock.monotonic()) < deadline:
-            if stop.is_set():
-                deadline = min(deadline, now + LEAVE_S)
-                stop = threading.Event()
-            try:
-                return answer.result(POLL_S)
-            except NotYet:
-                continue
-        # Whatever that thread still does, it does with the old session.
-        self._session = self._new_session()
-        return None
-
-    def _date(self) -> Outcome | None:
-        """Return None when the platform's time was heard, or there is none in its answer."""
-        platform = self._config().platform
-        timeout = (platform.connect_timeout_s, platform.answer_timeout_s)
-        try:
-            with self._session.get(
-                platform.base_url, timeout=timeout, allow_redirects=False, stream=True
-            ) as response:
-                found = {name.lower(): value for name, value in response.headers.items()}
-        except requests.RequestException as error:
-            return _network(error, sent=False)
-        skew_s = answers.date_skew_s(Exchange(response.status_code, found, b""), self._clock.now())
-        # A redirect is a login page's: whose clock that is nobody knows.
-        if skew_s is not None and not 300 <= response.status_code < 400:
-            self.skew_s = skew_s
-            self._on_time(skew_s)
-        return None
-
-    def _exchange(self, prepared: Prepared) -> Outcome:
-        platform = self._config().platform
         time = time_text(prepared.conventions, self._signing_time())
-        body = _Streamed(prepared.body)
-        try:
-            response = self._session.post(
-                platform.base_url.rstrip("/") + prepared.path,
-                data=body,
-                headers=headers(prepared.conventions, self._identity, prepared.request_id, time),
-                timeout=(platform.connect_timeout_s, platform.answer_timeout_s),
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
-                content = _bounded(response)
-        except requests.RequestException as error:
-            return _network(error, sent=body.sent)
-        if content is None:
-            return Unknown("E5008", f"more than {MAX_ANSWER} bytes")
-        names = {name.lower(): value for name, value in response.headers.items()}
-        exchange = Exchange(response.status_code, names, content)
-        return answers.without(prepared.personal, self._meaning(prepared, time, exchange))
+        made = headers(prepared.conventions, self._identity, prepared.request_id, time)
+        answer = self._line.post(prepared.path, made, prepared.body, stop)
+        if not isinstance(answer, Exchange):
+            return answer
+        return answers.without(prepared.personal, self._meaning(prepared, time, answer))
 
     def _meaning(self, prepared: Prepared, time: str, exchange: Exchange) -> Outcome:
         """Return what an answer means, and remember what it shows of the platform's clock and habits."""
@@ -275,77 +211,9 @@ class PlatformClient:
             return now + timedelta(seconds=skew_s)
         return now
 
-    def _new_session(self) -> requests.Session:
-        platform = self._config().platform
-        session = requests.Session()
-        # Never a proxy, certificate bundle or password that the environment happens to name.
-        session.trust_env = False
-        session.verify = platform.ca_file or True
-        if platform.proxy is not None:
-            session.proxies = {"http": platform.proxy, "https": platform.proxy}
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=0))
-        return session
-
-
-class _Streamed:
-    """A body for requests: has a length, is iterated once, knows whether it was sent whole."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self.sent = False
-
-    def __len__(self) -> int:
-        return self._body.length
-
-    def __iter__(self) -> Iterator[bytes]:
-        # Each piece is a packet of its own on the line: field by field would be a hundred small ones.
-        yield from regrouped(self._body.chunks(), SEND_BYTES)
-        self.sent = True
-
 
 def _pause(stop: threading.Event, seconds: float) -> None:
     stop.wait(seconds)
-
-
-def _fulfil(answer: Future[Outcome | None], work: Callable[[], Outcome | None]) -> None:
-    try:
-        answer.set_result(work())
-    except BaseException as error:  # noqa: BLE001 -- it belongs to the thread that asked
-        answer.set_exception(error)
-
-
-def _bounded(response: requests.Response) -> bytes | None:
-    """Return the answer's body, None when it is larger than any answer."""
-    content = b""
-    for chunk in response.iter_content(16384):
-        content += chunk
-        if len(content) > MAX_ANSWER:
-            return None
-    return content
-
-
-#: What certainly kept the request from arriving, most specific first.
-_NOT_ARRIVED: tuple[tuple[type[requests.RequestException], str], ...] = (
-    (requests.exceptions.SSLError, "E4103"),
-    (requests.exceptions.ConnectTimeout, "E4102"),
-    (requests.exceptions.ProxyError, "E4107"),
-    (requests.exceptions.InvalidURL, "E4302"),
-    (requests.exceptions.InvalidSchema, "E4302"),
-)
-
-
-def _network(error: requests.RequestException, *, sent: bool) -> Outcome:
-    """Classify what the network did. The exception's text is not shown: it quotes addresses and proxies."""
-    kind = type(error).__name__
-    for known, code in _NOT_ARRIVED:
-        if isinstance(error, known):
-            return PlatformDown(code, kind)
-    if sent:
-        return Unknown("E4105", kind)
-    cause = repr(error.args)
-    refused = "NewConnectionError" in cause or "NameResolutionError" in cause
-    return PlatformDown("E4101" if refused else "E4104", kind)
 
 
 def _not_connected(outcome: Outcome) -> bool:

@@ -211,7 +211,7 @@ class Reader:
             returned = int(returned)
         if type(returned) is int and returned > 10**12:
             return returned / 1000 - now.timestamp()
-        date = answers._http_date(exchange.headers.get("date", ""))
+        date = answers.http_date(exchange.headers.get("date", ""))
         return None if date is None else (date - now).total_seconds()
 
     def _signed(self, exchange: Exchange, answer: Mapping[str, Any], sent: Sent) -> Signed | None:
@@ -258,10 +258,10 @@ def _object(body: bytes) -> dict[str, Any] | None:
 def _stage(exchange: Exchange, answer: Mapping[str, Any], sent: Sent) -> tuple[Stage, tuple[str, ...]]:
     """Return how far the request came by the platform's own answer, and the fields it names."""
     exception = answer.get("exceptionCode")
-    done = answers._is_success(answer.get("code")) and exception in answers.ALL_WELL
+    done = answers.is_success(answer.get("code")) and exception in answers.ALL_WELL
     if (done and exchange.status < 400) or exception == ALREADY_REGISTERED:
         echoed = answer.get("requestId")
-        ours = echoed is None or answers._canonical(echoed) == answers._canonical(sent.request_id)
+        ours = echoed is None or answers.canonical(echoed) == answers.canonical(sent.request_id)
         return (Stage.DONE if ours else Stage.FOREIGN), ()
     message = str(answer.get("msg") or "")
     named = tuple(name for name in FIELDS if re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z])", message))

@@ -42,11 +42,21 @@ class Line:
 
     def post(self, path: str, headers: Mapping[str, str], body: Body, stop: threading.Event) -> Answer:
         """Send one request and return its answer. Never raises for what a network can do."""
+        return self._in_time(lambda: self._posted(path, headers, body), stop)
+
+    def get(self, stop: threading.Event) -> Answer:
+        """Ask for the base address without any header of ours; the answer's body is not read."""
+        return self._in_time(self._got, stop)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._session.close()
+
+    def _in_time(self, work: Callable[[], Answer], stop: threading.Event) -> Answer:
+        """Return what `work` returns. When that takes too long it is left, and so is its session."""
         limits = self._platform()
         answer: Future[Answer] = Future()
-        threading.Thread(
-            target=_fulfil, args=(answer, lambda: self._posted(path, headers, body)), name="send", daemon=True
-        ).start()
+        threading.Thread(target=_fulfil, args=(answer, work), name="send", daemon=True).start()
         deadline = self._clock.monotonic() + limits.connect_timeout_s + limits.answer_timeout_s
         while (now := self._clock.monotonic()) < deadline:
             if stop.is_set():
@@ -59,10 +69,6 @@ class Line:
         # Whatever that thread still does, it does with the old session.
         self._session = self._new_session()
         return Unknown("E4106", "no answer in time")
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._session.close()
 
     def _posted(self, path: str, headers: Mapping[str, str], body: Body) -> Answer:
         platform, streamed = self._platform(), _Streamed(body)
@@ -81,8 +87,18 @@ class Line:
             return _network(error, sent=streamed.sent)
         if content is None:
             return Unknown("E5008", f"more than {MAX_ANSWER} bytes")
-        names = {name.lower(): value for name, value in response.headers.items()}
-        return Exchange(response.status_code, names, content)
+        return Exchange(response.status_code, _names(response), content)
+
+    def _got(self) -> Answer:
+        platform = self._platform()
+        timeout = (platform.connect_timeout_s, platform.answer_timeout_s)
+        try:
+            with self._session.get(
+                platform.base_url, timeout=timeout, allow_redirects=False, stream=True
+            ) as response:
+                return Exchange(response.status_code, _names(response), b"")
+        except requests.RequestException as error:
+            return _network(error, sent=False)
 
     def _new_session(self) -> requests.Session:
         platform = self._platform()
@@ -111,6 +127,10 @@ class _Streamed:
         # Each piece is a packet of its own on the line: field by field would be a hundred small ones.
         yield from regrouped(self._body.chunks(), SEND_BYTES)
         self.sent = True
+
+
+def _names(response: requests.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
 
 
 def _fulfil(answer: Future[Answer], work: Callable[[], Answer]) -> None:
