@@ -46,15 +46,15 @@ from agent.signals import Asked, listening
 from agent.station import Parts as StationParts
 from agent.station import Station
 from agent.station.loan import Loan
+from agent.station.memory import ReaderMemory
+from agent.station.opening import opened
 from agent.supervisor import Loop, LoopState, Supervisor
 from agent.uploader import Parts as UploaderParts
 from agent.uploader import Uploader
 from agent.uploader.memory import RememberedSigning
 from agent.vision import CameraState, EngineState, Vision
 from drivers.camera import shown
-from drivers.discovery import open_transport
-from drivers.sdt.reader import SdtReader
-from drivers.transport.traced import Traced
+from drivers.discovery import openers
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -234,12 +234,15 @@ class Agent:
 
     def _station_parts(self) -> StationParts:
         config = self.live.config()
+        own = self.own
+        memory = ReaderMemory(own.outbox, own.audit, own.pseudonyms, self._clock)
         return StationParts(
             config=self.live.config,
-            open_reader=lambda: SdtReader(
-                Traced(open_transport(config.reader.port), config.reader.port),
-                self._clock.monotonic,
+            open_reader=lambda: opened(
+                openers(config.reader.port),
                 config.reader.port,
+                self._clock.monotonic,
+                memory.pinned(),
             ),
             decoder=decoder(config.reader.photo_decoder),
             vision=self._vision,

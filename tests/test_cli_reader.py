@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from drivers_support import CARDS, simulated, until
-from e2e_support import Site, wait_for
+from e2e_support import Process, Site, wait_for
 from vision_support import need_weights
 
 from agent.catalogue import AgentError
@@ -192,6 +192,26 @@ def _in_background(site: Site, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_every_kind_of_card_can_be_rehearsed(site: Site) -> None:
+    arguments = [
+        "simulate",
+        "reader",
+        "--port-link",
+        str(site.reader_link),
+        "--kinds",
+        "Y",
+        "--baud",
+        "57600",
+    ]
+    with Process(arguments, site.folder / "reader.log"):
+        wait_for("the simulated reader is there", site.reader_link.exists)
+        card = json.loads(site.cli("read-card", "--json").stdout)
+        assert (card["kind"], card["nationality"], card["flaws"]) == ("Y", "VNM", [])
+    wrong = site.cli("simulate", "reader", "--port-link", "/nonexistent/x", "--kinds", "Q")
+    assert wrong.returncode == 2
+    assert "R, J, I, Y" in wrong.stderr
 
 
 def test_an_exchanged_reader_is_accepted_by_name_and_on_the_record(site: Site) -> None:

@@ -7,14 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from drivers_support import CARDS, simulated, until
 from watch_support import SAM_ID, Remembered
 
 from agent.catalogue import AgentError
+from agent.simulate import portraits
 from agent.station import watch as watching
-from drivers.discovery import open_transport
+from agent.station.opening import opened
+from drivers.discovery import System, open_transport, openers
+from drivers.errors import ReaderPermission
 from drivers.sdt.reader import SdtReader
+from drivers.sdt.samid import sam_id
+from drivers.simulator.module import SimulatedModule
 from drivers.simulator.reader import SimulatedReader
+from drivers.simulator.usb import SimulatedUsb, UsbReader, VirtualTime
 
 
 @dataclass
@@ -128,3 +135,30 @@ def test_a_card_that_may_not_be_read_yet_is_read_once_it_may() -> None:
         allowed.append(True)
         desk.until(lambda: desk.names() == ["Up", "Presented"])
         desk.watch.close()
+
+
+def test_of_two_readers_the_commissioned_one_is_opened() -> None:
+    clock = VirtualTime()
+    modules = [
+        SimulatedModule([], [portraits.path("collins")], sam_id=bytes([number] * 16)) for number in (1, 2, 3)
+    ]
+    bus = SimulatedUsb(*(UsbReader(module, "two") for module in modules), time=clock)
+    system = System(serial_ports=list, usb_backend=bus)
+
+    def found(commissioned: str | None) -> str:
+        reader = opened(openers("auto", system), "auto", clock.now, commissioned)
+        try:
+            return reader.sam_id()
+        finally:
+            reader.close()
+
+    ids = [sam_id(bytes([number] * 16)) for number in (1, 2, 3)]
+    assert found(None) == ids[0]
+    assert [found(one) for one in ids] == ids
+    assert found("05.01-20200101-0000000001-0000000002") == ids[0], "for the watch to refuse"
+    bus.readers[0].permitted = False
+    assert found(ids[2]) == ids[2]
+    for reader in bus.readers:
+        reader.permitted = False
+    with pytest.raises(ReaderPermission):
+        found(ids[0])

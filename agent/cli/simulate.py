@@ -41,6 +41,18 @@ def simulate() -> None:
     help="生成几张卡 / how many cards to generate",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--kinds",
+    default="R",
+    show_default=True,
+    help="证件种类，依次生成 / kinds of card, in turn: R J I Y, such as RRJY",
+)
+@click.option(
+    "--baud",
+    type=click.Choice(["9600", "19200", "38400", "57600", "115200"]),
+    default="115200",
+    show_default=True,
+)
 @click.option("--cards-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None)
 @click.option(
     "--loop",
@@ -54,14 +66,17 @@ def simulate() -> None:
     "faults",
     multiple=True,
     metavar="NAME=VALUE",
-    help="noise, checksum, silence, drop_byte, unplug_after ...",
+    help="noise, checksum, silence, hang_after, lenient, step=read, times=1 ... / 名称写错时列出全部",
 )
 @pass_settings
 def reader(
     settings: Settings,
     port_link: Path,
+    *,
     cards: int,
     seed: int,
+    kinds: str,
+    baud: str,
     cards_file: Path | None,
     loop_s: float | None,
     faults: tuple[str, ...],
@@ -73,11 +88,11 @@ def reader(
 
     with _usage():
         chosen = parse_faults(faults)
-        laid = deck.load(cards_file) if cards_file else deck.generate(seed, cards)
+        laid = deck.load(cards_file) if cards_file else deck.generate(seed, cards, kinds)
     pictures = [portraits.path(name) for name in DEFAULT_PORTRAITS]
     with (
         _until_signalled() as done,
-        SimulatedReader(laid, pictures, loop_s, chosen) as simulated,
+        SimulatedReader(laid, pictures, loop_s, chosen, int(baud)) as simulated,
     ):
         simulated.link(port_link)
         settings.say(
