@@ -31,7 +31,7 @@ from agent.vision import Observation
 from agent.vision.camera import LiveCamera
 from agent.vision.observe import Observer, Seen
 from agent.vision.preview import preview
-from agent.vision.protocol import MAX_HEADER, BrokenStream, Decoder, Message
+from agent.vision.protocol import MAX_HEADER, WINDOW_S, BrokenStream, Decoder, Message
 from drivers.camera import Frame, View
 
 json_values = st.recursive(
@@ -223,6 +223,22 @@ def test_a_stop_brings_what_had_been_compared_by_then(tmp_path: Path) -> None:
     assert result.verdict.result is FaceResult.FAILED
     assert 2 <= result.verdict.attempts < 10
     assert result.camera is not None
+
+
+def test_no_frame_from_long_after_the_card_is_used(tmp_path: Path) -> None:
+    need_weights()
+    watching = LiveCamera(str(still(tmp_path / "camera.png")), View(), None, lambda *_: None)
+    observer = Observer(watching, engine.load(Face()), Face(), lambda: False)
+    with watching.watched():
+        until(lambda: watching.up)
+        late = observer.observe(card(), time.monotonic() - WINDOW_S - 1, 8.0)
+        assert (late.camera, late.verdict.result, late.reason) == (None, FaceResult.NOT_VERIFIED, "too_late")
+        presented = time.monotonic() - WINDOW_S + 0.4
+        last_moment = observer.observe(card(), presented, 8.0)
+        for one in last_moment.verdict.tries:
+            assert all(frame.after_ms <= WINDOW_S * 1000 for frame in one.frames)
+            assert last_moment.verdict.best_effort
+    watching.close()
 
 
 def test_a_picture_by_hand_yields_to_the_desk(tmp_path: Path) -> None:

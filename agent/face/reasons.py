@@ -21,6 +21,7 @@ SENTENCES = {
     "engine_none": "W2423",
     "engine_missing": "W2424",
     "camera_missing": "E2401",
+    "too_late": "E2403",
     "below_threshold": "W2001",
 }
 

@@ -35,6 +35,8 @@ LOOK_EVERY_S = 0.2
 CAMERA_PATIENCE_S = 2.0
 #: Reasons of `Result` that the frames themselves do not have.
 CAMERA_MISSING, DISAGREE, FEW = "camera_missing", "frames_disagree", "few_frames"
+#: The camera works, but no frame came between the card and the end of its time.
+TOO_LATE = "too_late"
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Observer:
         while not self._abandoned():
             left = deadline - time.monotonic()
             frame = self._camera.after(since, min(max(left, 0.0), LOOK_EVERY_S * 2))
-            if frame is not None:
+            if frame is not None and frame.at <= deadline:
                 since = frame.at + LOOK_EVERY_S
                 self._look(take, frame)
                 choice = self._enough(take)
@@ -121,6 +123,8 @@ class Observer:
                 break
             if self._engine is None and take.last is not None:
                 break
+        if take.last is None and self._camera.up:
+            take.reason = TOO_LATE
         return Choice(()) if self._abandoned() else self._best_effort(take)
 
     def _look(self, take: Take, frame: Frame) -> None:
