@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from agent.config import Config
 
 DEFAULT_CONFIG = Path("/etc/kiosk-agent/config.yaml")
+DEFAULT_STATE = "/var/lib/kiosk-agent"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +35,25 @@ class Settings:
         if self.lang is None:
             self.lang = config.lang
         return config
+
+    def state_dir(self) -> Path | None:
+        """Return where the daemon is to be asked, without checking the file; None where that is not plain.
+
+        For `status`, which people type often and monitoring every minute: the daemon checked the file when it
+        took it over, and checking it again costs more than everything else together.
+        """
+        import yaml
+
+        try:
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            found = yaml.load(self.config_path.read_bytes(), Loader=loader)  # noqa: S506 -- the safe one
+            state_dir, lang = found.get("state_dir", DEFAULT_STATE), found.get("lang", "zh")
+        except (OSError, ValueError, AttributeError, yaml.YAMLError):
+            return None
+        if self.lang is None and lang in {"zh", "en"}:
+            self.lang = lang
+        prepared = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        return Path(prepared or state_dir) if isinstance(state_dir, str) else None
 
     @property
     def language(self) -> str:

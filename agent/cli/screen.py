@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.catalogue import describe, entry
-from agent.clock import SHANGHAI
 from drivers.errors import CodedError
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ def shown(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, str):
+        from agent.clock import SHANGHAI  # not for `--version`
+
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +12,6 @@ from agent.catalogue import AgentError, entries, entry
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json, shown
 from agent.clock import SystemClock
-from agent.config import Config, ConfigError
 from agent.control import NotRunning, call
 from agent.ops import status as ops
 from agent.ops.pages import WHO
@@ -52,12 +50,7 @@ def register(group: click.Group) -> None:
 def status(settings: Settings, nagios: bool, as_json: bool) -> None:
     """现在怎么样 / how things are, problems first."""
     now = SystemClock().now()
-    try:
-        report = _report(settings.config())
-    except ConfigError as error:
-        if not nagios:
-            raise
-        report = {"daemon": False, "error": {"code": error.code, "facts": dict(error.facts)}}
+    report = _asked(settings) or _read(settings, forgiving=nagios)
     found = ops.problems(report, now)
     if nagios:
         text, exit_status = ops.nagios(report, found, now, settings.language)
@@ -69,19 +62,32 @@ def status(settings: Settings, nagios: bool, as_json: bool) -> None:
         _show(settings, report, found, now)
 
 
-def _report(config: Config) -> dict[str, Any]:
-    """Ask the daemon; without one read what can be read, and say what stands in the way."""
+def _asked(settings: Settings) -> dict[str, Any] | None:
+    """Return what the daemon says of itself, None when none is there to be asked."""
+    state_dir = settings.state_dir()
     try:
-        answer: dict[str, Any] = call(Path(config.state_dir), "status")
-        return answer
+        answer: dict[str, Any] | None = None if state_dir is None else call(state_dir, "status")
     except NotRunning:
-        # Imported here: with a daemon nothing of outbox and libraries is needed.
-        from agent.control.ask import ask
+        return None
     except AgentError as error:
         return {"daemon": True, "error": {"code": error.code, "facts": dict(error.facts)}}
+    return answer
+
+
+def _read(settings: Settings, *, forgiving: bool) -> dict[str, Any]:
+    """Read what can be read without a daemon, and say what stands in the way.
+
+    A configuration that cannot be used ends the command, unless a monitoring system asked.
+    """
+    # Imported here: with a daemon nothing of all this is needed.
+    from agent.config import ConfigError
+    from agent.control.ask import ask
+
     try:
-        answer = ask(config, "status")
+        answer: dict[str, Any] = ask(settings.config(), "status")
     except AgentError as error:
+        if isinstance(error, ConfigError) and not forgiving:
+            raise
         return {"daemon": False, "error": {"code": error.code, "facts": dict(error.facts)}}
     return answer
 
