@@ -69,9 +69,14 @@ class DeskSite:
         given["console"] = {**console, **given.get("console", {})}
         given.setdefault("operators", {"default": None, "list": OPERATORS})
         self.site = Site(folder, given)
-        women = deck.generate(7, 8)
+        women = deck.generate(7, 9)
         #: The camera sees the owner of the first, third ... card; the others belong to somebody else.
-        self.cards = [*women[:6], replace(women[6], nation_code="  "), replace(women[7], sex_code="1")]
+        self.cards = [
+            *women[:6],
+            replace(women[6], nation_code="  "),
+            replace(women[7], sex_code="1"),
+            women[8],
+        ]
         self._stack = ExitStack()
         self.reader: SimulatedReader
         self.daemon: Process

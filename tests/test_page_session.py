@@ -21,9 +21,10 @@ from outbox_support import NAME, NUMBER, PICTURES, verification
 
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
-from agent.console import Page
+from agent.console import Page, held
 from agent.console.session import CODE_S, IDLE_S, MAX_CODES, MAX_SESSIONS, Sessions
 from agent.console.texts import texts
+from agent.control.powers import Powers
 from agent.ownership import owning
 from agent.records import Hold
 
@@ -239,6 +240,9 @@ def test_a_form_cannot_change_anything(opened: Opened) -> None:
         "POST", "/api/page/close", data={"a": "b"}, cookies={"kiosk_page": opened.cookie}
     )
     assert plain.status_code == 403
+    cookie = {"kiosk_page": opened.cookie}
+    without = opened.one.request("POST", "/api/page/close", json={}, cookies=cookie)
+    assert (without.status_code, without.json()["code"]) == (403, "E8406")
     assert opened.get("/api/page").status_code == 200
     assert opened.post("/api/page/close", {}).status_code == 200
     assert opened.get("/api/page").status_code == 401
@@ -251,6 +255,37 @@ def test_a_body_that_is_not_what_was_meant_is_refused(opened: Opened, body: Any)
     answer = opened.post(f"/api/page/records/{'a' * 32}/complete", body)
     assert answer.status_code in {400, 403}
     assert answer.json()["code"] in {"E8403", "E8406", "E8413", "E8414"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"name": "别人"},
+        {"operator": "别人"},
+        {"nation_code": "99"},
+        {"nation_code": ""},
+        {"address": "  "},
+        {"address": "路" * 101},
+        {"address": "一\u202e二"},
+        {"address": None},
+        {"issuer": ["a"]},
+    ],
+    ids=repr,
+)
+def test_only_what_a_card_may_lack_is_filled_in_and_only_with_what_can_be(
+    opened: Opened, given: dict[str, Any]
+) -> None:
+    one, own = verification(), opened.one.own
+    own.outbox.put(one, PICTURES, person="p", holds={Hold.NATION: "nationalCode"})
+    with pytest.raises(AgentError) as refused:
+        held.complete(Powers(own), one.id, given, "李静")
+    assert refused.value.code == "E8413"
+    assert own.outbox.verification(one.id) == one
+    held.complete(Powers(own), one.id, {"nation_code": "08", "address": " 一 号 楼 "}, "李静")
+    completed = own.outbox.verification(one.id)
+    assert (completed.nation_code, completed.address) == ("08", "一 号 楼")
+    assert own.audit.count("record.supplemented") == 2
 
 
 def test_no_code_is_made_for_a_page_that_nobody_serves(opened: Opened) -> None:

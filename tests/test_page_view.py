@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from codes_seen import saw
 from console_support import served
+from e2e_support import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -181,8 +183,13 @@ def test_a_stream_wakes_with_the_board_and_not_by_the_clock() -> None:
     lines = iter(stream)
     assert b'"n": 1' in next(lines)
     before = board.wait_beyond(-1, 0)
+    seen: list[int] = []
+    waiting = threading.Thread(target=lambda: seen.append(board.wait_beyond(before, 600)))
+    waiting.start()
+    wait_for("somebody waits", lambda: bool(board._lock._waiters))  # type: ignore[attr-defined]  # CPython's
     board.post("screen", state="ready", code="I1001")
-    assert board.wait_beyond(before, 60) == before + 1
+    waiting.join(60)
+    assert seen == [before + 1]
     assert b'"n": 2' in next(lines)
     assert list(lines) == []
     stream.close()

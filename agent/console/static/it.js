@@ -44,7 +44,7 @@ function render(it) {
   find("it").replaceChildren(
     make("h1", { className: "visually-hidden", textContent: say("tab_it") }),
     problems(it.problems),
-    panel(say("it_parts"), false, table(["it_part", "it_state", "it_since", "it_facts"],
+    panel(say("it_parts"), true, table(["it_part", "it_state", "it_since", "it_facts"],
       Object.entries(it.topics).map(([name, topic]) => [named("part", name), state(topic.state), moment(topic.since), facts(topic)]))),
     panel(say("it_queue"), false, pairs(queue(it.queue))),
     panel(say("it_answers"), false, happened(it.answers)),
@@ -71,7 +71,7 @@ function facts(topic) {
   for (const key of ["state", "since"]) delete shown[key];
   if (shown.next_try) shown.next_try = moment(shown.next_try);
   for (const key of ["used", "limit", "free"]) if (key in shown) shown[key] = size(shown[key]);
-  return Object.entries(shown).map(([key, value]) => `${named("fact", key)} ${value}`).join(" · ");
+  return Object.entries(shown).filter(([, value]) => !Array.isArray(value) || value.length).map(([key, value]) => `${named("fact", key)} ${value}`).join(" · ");
 }
 
 function queue(counts) {

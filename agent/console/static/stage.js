@@ -27,7 +27,7 @@ export function render(view) {
   preview.show(Boolean(stage.preview));
   find("answers").hidden = stage.state !== "busy";
   find("asked").hidden = !stage.asking;
-  put(find("hint"), stage.hint ? stage.hint.title : say("step_look"));
+  put(find("hint"), stage.hint ? stage.hint.title : words.keep_still);
   find("notice").hidden = stage.state === "busy" && Boolean(stage.preview);
   kept(view);
 }
