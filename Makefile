@@ -15,7 +15,7 @@ ARGS ?=
 demo: $(READY) $(WEIGHTS)  ## one verification, from the card's bytes to the platform's receipt
 	$(BIN)/kiosk-agent demo $(ARGS)
 
-test: $(READY) $(WEIGHTS)  ## the whole suite; says what was left out and why
+test: $(READY) $(WEIGHTS) $(TOOLS)  ## the whole suite; says what was left out and why
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: $(READY)  ## style, types, import directions
@@ -24,11 +24,12 @@ lint: $(READY)  ## style, types, import directions
 	$(BIN)/mypy agent drivers tests bench docs/generate.py packaging
 	$(BIN)/lint-imports
 
-soak: $(READY) $(WEIGHTS)  ## the long runs: cards under SIGKILL, a million power cuts, a year
+soak: $(READY) $(WEIGHTS) $(TOOLS)  ## the long runs: cards under SIGKILL, a million power cuts, a year
 	$(BIN)/pytest -m soak --timeout=3600 $(ARGS)
 
 bench: $(READY) $(BENCH)  ## the outbox beside the disk's own limit and four other queues; ARGS=--quick for ours alone
 	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.daemon
 
 docs: $(READY)  ## config.example.yaml and the generated pages of docs/zh
 	$(BIN)/python docs/generate.py

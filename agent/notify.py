@@ -7,6 +7,9 @@ import os
 import socket
 from collections.abc import Mapping
 
+#: A manager that reads nothing must not hold up the loop that feeds its watchdog.
+PATIENCE_S = 1.0
+
 
 def notify(state: str, env: Mapping[str, str] = os.environ) -> None:
     """Send `state`, such as READY=1 or STATUS=...; does nothing where nobody listens."""
@@ -16,6 +19,7 @@ def notify(state: str, env: Mapping[str, str] = os.environ) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+        sender.settimeout(PATIENCE_S)
         sender.sendto(state.encode(), address)
 
 

@@ -358,7 +358,9 @@ def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT; a second one kills. `Asked`: others."""
     config = load(config_path)
     logs.set_up(config.lang, config.logging.level)
-    stop, asked = threading.Event(), Asked()
+    stop, asked, env = threading.Event(), Asked(), dict(env)
+    # What we start - timedatectl, decoders - must not speak to the manager in our name.
+    os.environ.pop("NOTIFY_SOCKET", None)
     with ExitStack() as stack:
         stack.enter_context(listening(stop, asked))
         agent = stack.enter_context(running(config, SystemClock()))

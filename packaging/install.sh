@@ -61,7 +61,7 @@ install_version() {
     mkdir -p "$base/dist" "$dist"
     home="--home=$(dirname "$(readlink -f "$python")")"
     if [ -d "$here/interpreter" ]; then
-        cp -a "$here/interpreter/." "$dist"
+        cp -a "$here/interpreter" "$dist/python"
         home=
     fi
     "$python" -I "$here/tree.py" "$dist" --version "$version" --wheels "$here/wheels" \

@@ -7,8 +7,8 @@ it where it stays. Runs under an interpreter of the minor version that the tree 
 conditions are judged by the interpreter that reads them) and needs nothing but the standard library:
 pip itself comes as one of the wheels.
 
-A tree may be moved: it holds no path but that of the interpreter, and nothing in it is started by a
-script's first line.
+A tree may be moved: it holds no path but that of an interpreter, and nothing in it is started by a script's
+first line.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ GLIBC, OLDEST_GLIBC = 28, 5
 #: Names that wheels carried before they named the glibc itself.
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 MANIFEST = "SHA256SUMS"
+#: The mark of a virtual environment names its interpreter's folder by a whole path. Where that lies in the
+#: tree, it is filled in when the tree is given its place (versions.sh): the one file without a checksum.
+MARK, HOME = "pyvenv.cfg", "@HOME@"
 
 
 def platforms(machine: str) -> list[str]:
@@ -56,22 +59,21 @@ def pip_options(machine: str) -> list[str]:
 def make(
     tree: Path,
     version: str,
-    wheels: Path,
+    wheels: Sequence[Path],
     locks: Sequence[Path],
     weights: Path,
     home: Path | None,
     machine: str,
 ) -> None:
-    """Fill `tree`. `home` is the folder of the interpreter there; None: `tree` holds one already."""
+    """Fill `tree`. `home` is the folder of the interpreter there; None: `tree/python` holds one already."""
     packages = tree / f"lib/python{_minor()}/site-packages"
-    shutil.rmtree(packages, ignore_errors=True)
     packages.mkdir(parents=True)
     _install(packages, wheels, locks, machine)
-    if home is not None:
-        _environment(tree, home)
+    _environment(tree, home)
     shutil.copytree(weights, tree / "share/kiosk-agent/weights", ignore=shutil.ignore_patterns(".*"))
     (tree / "VERSION").write_text(version + "\n", "ascii")
-    _compile(tree / "lib")
+    for library in (tree / "lib", tree / "python/lib"):
+        _compile(library)
     _readable(tree)
     write_manifest(tree)
 
@@ -80,12 +82,13 @@ def _minor() -> str:
     return "{}.{}".format(*sys.version_info)
 
 
-def _install(packages: Path, wheels: Path, locks: Sequence[Path], machine: str) -> None:
+def _install(packages: Path, wheels: Sequence[Path], locks: Sequence[Path], machine: str) -> None:
     """Install what the locks name, and nothing that is not there with the hash they give."""
-    (pip,) = wheels.glob("pip-*.whl")
+    (pip,) = (wheel for folder in wheels for wheel in folder.glob("pip-*.whl"))
     command = [sys.executable, "-I", str(pip / "pip"), "install", *pip_options(machine)]
-    command += ["--no-index", "--no-deps", "--no-compile", "--find-links", str(wheels)]
-    command += ["--target", str(packages)]
+    command += ["--no-index", "--no-deps", "--no-compile", "--target", str(packages)]
+    for folder in wheels:
+        command += ["--find-links", str(folder)]
     for lock in locks:
         command += ["--requirement", str(lock)]
     subprocess.run(command, check=True)
@@ -93,13 +96,14 @@ def _install(packages: Path, wheels: Path, locks: Sequence[Path], machine: str) 
     shutil.rmtree(packages / "bin", ignore_errors=True)
 
 
-def _environment(tree: Path, home: Path) -> None:
+def _environment(tree: Path, home: Path | None) -> None:
     """Write what makes the tree a virtual environment: its mark, and the way to the interpreter."""
     (tree / "bin").mkdir()
+    place = home or Path("../python/bin")
     for name in (f"python{_minor()}", "python3", "python"):
-        (tree / "bin" / name).symlink_to(home / f"python{_minor()}")
-    lines = [f"home = {home}", "include-system-site-packages = false", f"version = {_minor()}"]
-    (tree / "pyvenv.cfg").write_text("\n".join(lines) + "\n", "ascii")
+        (tree / "bin" / name).symlink_to(place / f"python{_minor()}")
+    lines = [f"home = {home or HOME}", "include-system-site-packages = false", f"version = {_minor()}"]
+    (tree / MARK).write_text("\n".join(lines) + "\n", "ascii")
 
 
 def _compile(library: Path) -> None:
@@ -125,6 +129,7 @@ def _readable(tree: Path) -> None:
 def write_manifest(tree: Path) -> None:
     """Write the SHA-256 of every file, in the form that `sha256sum --check` reads."""
     files = sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+    files = [path for path in files if path != tree / MARK]
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}" for path in files]
     (tree / MANIFEST).write_text("\n".join(lines) + "\n", "utf-8")
 
@@ -134,10 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("tree", type=Path)
     parser.add_argument("--version", required=True)
-    parser.add_argument("--wheels", type=Path, required=True)
+    parser.add_argument("--wheels", type=Path, action="append", required=True)
     parser.add_argument("--lock", type=Path, action="append", required=True, dest="locks")
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--home", type=Path, help="left out: the tree holds an interpreter")
+    parser.add_argument("--home", type=Path, help="left out: TREE/python is the interpreter")
     parser.add_argument("--machine", default=platform.machine())
     make(**vars(parser.parse_args(arguments)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import shutil
@@ -22,40 +21,54 @@ from agent.simulate import portraits, site
 ROOT = Path(__file__).parent.parent
 ETC = "etc/kiosk-agent"
 PORT = 8080
+LEDGER = "/run/platform/ledger"
+#: Lays cards down as a person does: the next one when this one was accepted, once more when nothing comes of it.
+REGISTRAR = f"""
+import pathlib, sys, time
+from agent.simulate import portraits
+from drivers.simulator import cards
+from drivers.simulator.reader import SimulatedReader
+ledger, laid = pathlib.Path("{LEDGER}"), cards.generate(1, int(sys.argv[1]))
+accepted = lambda: ledger.read_text().count("requestId") if ledger.exists() else 0
+with SimulatedReader(laid, [portraits.path("collins")]) as reader:
+    reader.link(pathlib.Path("/run/simulated/reader"))
+    for card in laid:
+        before = accepted()
+        while accepted() == before:
+            reader.place(card)
+            given_up = time.monotonic() + 20
+            while accepted() == before and time.monotonic() < given_up:
+                time.sleep(0.05)
+            reader.lift()
+            time.sleep(0.4)
+    time.sleep(10**6)
+"""
 
 
-@functools.cache
 def package(release: str, out: Path) -> Path:
-    """Build .deb and bundle for a release. Return the .deb, uncompressed: packing takes longest and proves nothing.
+    """Build .deb and bundle for a release. Return the .deb, uncompressed: packing takes longest, proves nothing.
 
     Debian 12's own Python when the tests run under the same minor version, else one that is taken along.
     """
-    command = [
-        sys.executable,
-        str(ROOT / "packaging/build.py"),
-        "--what",
-        "deb,bundle",
-        "--compression",
-        "none",
-    ]
-    command += ["--release", release, "--out", str(out), "--work", str(cache() / f"build-{release}")]
+    command = [sys.executable, str(ROOT / "packaging/build.py"), "--compression", "none"]
+    command += ["--release", release, "--out", str(out), "--work", str(out / "work"), "--cache", str(cache())]
     if release != "debian12" or sys.version_info[:2] != (3, 11):
         archive = python_dist(out)
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-        command += ["--python-dist", str(archive), "--sha256", digest]
+        command += ["--what", "deb", "--python-dist", str(archive), "--sha256", digest]
     subprocess.run(command, check=True, capture_output=True)
+    shutil.rmtree(out / "work")
     (deb,) = out.glob(f"*+{release}_*.deb")
     return deb
 
 
-@functools.cache
 def python_dist(out: Path) -> Path:
-    """Pack the interpreter that runs the tests as one to take along: bin/ and lib/ of its prefix."""
+    """Pack an interpreter as one to take along: Debian's own, which needs no library beside it, else the tests'."""
     minor = "python{}.{}".format(*sys.version_info)
+    base = next(base for base in (Path("/usr"), Path(sys.base_prefix)) if (base / "bin" / minor).exists())
     stage = out / "python"
     (stage / "bin").mkdir(parents=True)
     (stage / "lib").mkdir()
-    base = Path(sys.base_prefix)
     shutil.copy((base / "bin" / minor).resolve(), stage / "bin" / minor)
     (stage / "bin/python3").symlink_to(minor)
     leave_out = shutil.ignore_patterns(
@@ -81,7 +94,6 @@ def variant(deb: Path, version: str, changes: Mapping[str, str] | None = None) -
         # The compiled form is never compared with its source: see packaging/tree.py.
         for compiled in (packages / name).parent.glob(f"__pycache__/{Path(name).stem}.*"):
             compiled.unlink()
-    (dist / "VERSION").write_text(version + "\n", "ascii")
     dist.rename(dist.with_name(version))
     made = deb.parent / f"kiosk-agent_{version}.deb"
     options = ["--root-owner-group", "-Znone"]
@@ -145,27 +157,26 @@ class Hospital:
         done = self.machine.run("kiosk-agent", "setup", check=False)
         assert done.returncode == 0, done.stdout + done.stderr + self.machine.journal()
 
-    def platform(self, ledger: str = "/ledger") -> None:
+    def platform(self) -> None:
         """Start the simulated platform."""
-        options = ("--config", "/root/site/platform.yaml", "--port", str(PORT), "--ledger", ledger)
-        self._start("platform", *options)
+        self.machine.run("install", "-d", "-m", "0755", LEDGER.rpartition("/")[0])
+        self.machine.run("install", "-m", "0644", "/dev/null", LEDGER)
+        options = ("--config", "/root/site/platform.yaml", "--port", str(PORT), "--ledger", LEDGER)
+        self._start("platform", "kiosk-agent", "simulate", "platform", *options)
 
-    def reader(self, cards: int, loop_s: float = 0.4) -> None:
-        """Start the simulated reader as the service's own user: the line is the service's to open."""
-        options = ("--port-link", self._reader_link, "--cards", str(cards), "--loop", str(loop_s))
+    def registrar(self, cards: int) -> None:
+        """Let a registrar lay so many cards down, on a reader that is the service's to open."""
         self.machine.run("install", "-d", "-o", "kiosk-agent", "/run/simulated")
-        self._start("reader", *options, user="kiosk-agent")
+        python = "/opt/kiosk-agent/current/bin/python3"
+        self._start("registrar", python, "-I", "-c", REGISTRAR, str(cards), user="kiosk-agent")
 
-    def _start(self, which: str, *options: str, user: str = "root") -> None:
-        command = ("systemd-run", f"--unit=simulated-{which}", f"--uid={user}", "--quiet")
-        self.machine.run(*command, "kiosk-agent", "simulate", which, *options)
+    def _start(self, which: str, *command: str, user: str = "root") -> None:
+        self.machine.run("systemd-run", f"--unit=simulated-{which}", f"--uid={user}", "--quiet", *command)
 
-    def accepted(self, ledger: Path | None = None) -> list[dict[str, Any]]:
+    def accepted(self) -> list[dict[str, Any]]:
         """Return what the platform wrote down, a line for each accepted record."""
-        ledger = ledger or self.machine.root / "ledger"
-        if not ledger.exists():
-            return []
-        lines = [json.loads(line) for line in ledger.read_text("utf-8").splitlines() if line.endswith("}")]
+        written = self.machine.run("cat", LEDGER, check=False).stdout.splitlines()
+        lines = [json.loads(line) for line in written if line.endswith("}")]
         return [line for line in lines if line.get("kind") != "device"]
 
     def stats(self) -> dict[str, Any]:

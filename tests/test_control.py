@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -193,6 +194,20 @@ def test_systemd_is_told_by_one_datagram(tmp_path: Path, abstract: bool) -> None
         assert listener.recv(100).decode() == "READY=1\nSTATUS=可以刷卡"
     notify("READY=1", {})
     notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+
+
+def test_a_manager_that_reads_nothing_holds_nobody_up(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+    ):
+        deaf.bind(address)
+        sender.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sender.sendto(b"WATCHDOG=1", address)
+        notify("WATCHDOG=1", {"NOTIFY_SOCKET": address})
 
 
 def test_the_watchdogs_interval_is_half_its_limit() -> None:

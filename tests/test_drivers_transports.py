@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
@@ -39,6 +40,7 @@ from drivers.transport.hid_framing import (
     parse_report_descriptor,
 )
 from drivers.transport.hidraw import HidrawTransport, open_hidraw
+from drivers.transport.serial import SerialTransport
 
 FRAMINGS: list[Framing] = [RawFraming(), EnvelopeFraming()]
 
@@ -99,6 +101,17 @@ def test_no_right_in_use_and_gone_are_three_errors(shape: str) -> None:
         driver(desk)
     desk.time.sleep(5.0)
     assert driver(desk).find() is False
+
+
+def test_a_closed_line_is_not_left_exclusive_to_nobody() -> None:
+    tiocgexcl = 0x80045440  # asm-generic/ioctls.h; no name in termios
+    # Somebody else holds it open, as ModemManager does: the kernel keeps the mark until the last one closes.
+    master, slave = os.openpty()
+    SerialTransport(os.ttyname(slave)).close()
+    exclusive = fcntl.ioctl(slave, tiocgexcl, bytes(4))
+    os.close(master)
+    os.close(slave)
+    assert exclusive == bytes(4)
 
 
 def test_the_kernels_driver_is_set_aside_and_put_back() -> None:

@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from booted_support import Machine, machine, why_not
-from installed_support import package
+from booted_support import Machine, machine, quick_folder, why_not
+from e2e_support import wait_for
+from installed_support import ETC, ROOT, Hospital, package, variant
 
-pytestmark = [
-    pytest.mark.needs_root,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(why_not() is not None, reason=f"no system can be booted: {why_not()}"),
-]
+from agent.clock import SHANGHAI
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built once for all tests here."""
-    return package("debian12", tmp_path_factory.mktemp("packages"))
+def deb() -> Iterator[Path]:
+    """The package, built once for all tests here; the bundle lies beside it."""
+    if why_not():
+        pytest.skip(f"no system can be booted here: {why_not()}")
+    with quick_folder() as folder:
+        yield package("debian12", folder)
+
+
+@pytest.fixture(scope="module")
+def installed(deb: Path) -> Iterator[Path]:
+    """What installing the package adds to a Debian 12; a layer for systems of their own."""
+    with quick_folder() as folder:
+        system = Machine("bookworm", folder)
+        try:
+            system.boot()
+            dpkg(system, deb)
+            system.power_off()
+        finally:
+            system.close()
+        yield system.upper
 
 
 @pytest.fixture
-def debian(tmp_path: Path) -> Iterator[Machine]:
-    """A Debian 12, booted, without the agent."""
-    with machine("bookworm", tmp_path) as booted:
+def debian(installed: Path) -> Iterator[Machine]:
+    """A Debian 12, booted, with the package installed and nothing configured."""
+    with machine("bookworm", [installed]) as booted:
         yield booted
 
 
-Install = Callable[[Path], str]
+def dpkg(system: Machine, package: Path) -> str:
+    """Install a package in there. Return what was printed; AssertionError with it when that fails."""
+    shutil.copy(package, system.root / "agent.deb")
+    done = system.run("dpkg", "-i", "/agent.deb", check=False)
+    (system.root / "agent.deb").unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-@pytest.fixture
-def install(debian: Machine) -> Install:
-    """Install a package in there; returns what was printed."""
-
-    def dpkg(package: Path) -> str:
-        shutil.copy(package, debian.root / package.name)
-        done = debian.run("dpkg", "-i", f"/{package.name}")
-        return done.stdout
-
-    return dpkg
+def test_installing_says_how_to_go_on_and_starts_nothing(deb: Path) -> None:
+    with machine("bookworm") as debian:
+        installed_and_not_started(debian, dpkg(debian, deb))
 
 
-def test_installing_says_how_to_go_on_and_starts_nothing(
-    debian: Machine, install: Install, deb: Path
-) -> None:
-    told = install(deb)
+def installed_and_not_started(debian: Machine, told: str) -> None:
+    """Hold what was printed, and what systemd says, to a fresh installation."""
     assert "kiosk-agent 已安装，尚未启动。接下来" in told
     assert "kiosk-agent config generate --out /etc/kiosk-agent/config.yaml" in told
     assert (debian.show("ActiveState"), debian.show("UnitFileState")) == ("inactive", "enabled")
@@ -59,3 +75,292 @@ def test_installing_says_how_to_go_on_and_starts_nothing(
     assert debian.run("systemctl", "start", "kiosk-agent", check=False).returncode != 0
     assert (debian.show("ExecMainStatus"), debian.show("NRestarts")) == ("78", "0")
     assert "E6001" in debian.journal()
+
+
+def test_fifty_records_arrive_over_reload_stop_upgrade_and_rollback(debian: Machine, deb: Path) -> None:
+    hospital = Hospital(debian)
+    hospital.platform()
+    hospital.open()
+    # Notified, not merely forked: ready, and in one Chinese line how things are.
+    assert (debian.show("ActiveState"), debian.show("Type")) == ("active", "notify")
+    wait_for("the status line", lambda: debian.show("StatusText").startswith("未找到读卡器"))
+    debian.run("systemd-analyze", "security", "--threshold=12", "kiosk-agent.service")
+    assert set(debian.show("IPAddressDeny").split()) == {"::/0", "0.0.0.0/0"}
+    assert set(debian.show("IPAddressAllow").split()) == {"127.0.0.0/8", "::1/128"}
+    hospital.registrar(50)
+    wait_for("the first records arrive", lambda: len(hospital.accepted()) >= 5)
+    reload_good_and_bad(hospital)
+
+    debian.run("systemctl", "stop", "kiosk-agent")
+    assert (debian.show("Result"), debian.show("ExecMainStatus")) == ("success", "0")
+    debian.run("systemctl", "start", "kiosk-agent")
+
+    written = (debian.root / ETC / "config.yaml").read_bytes()
+    newer = variant(deb, "0.2.0+debian12")
+    process = debian.show("MainPID")
+    assert "0.2.0+debian12 已就绪；记录与配置未变" in dpkg(debian, newer)
+    assert debian.show("MainPID") != process
+    assert in_force(debian) == "0.2.0+debian12-1"
+    assert (debian.root / ETC / "config.yaml").read_bytes() == written
+    assert "已退回 0.1.0+debian12-1" in debian.run("kiosk-agent-rollback").stdout
+    assert in_force(debian) == "0.1.0+debian12-1"
+
+    wait_for("fifty records arrive", lambda: len(hospital.accepted()) >= 50, 400)
+    wait_for("nothing waits", lambda: hospital.stats()["ready"] == 0)
+    ids = {record["requestId"] for record in hospital.accepted()}
+    counts = hospital.stats()
+    assert len(ids) == counts["delivered"] == counts["accepted"] >= 50
+    assert counts["difference"] == 0
+    assert debian.show("NRestarts") == "0"
+
+
+def in_force(debian: Machine) -> str:
+    """Return the version that is in force."""
+    return os.readlink(debian.root / "opt/kiosk-agent/current").removeprefix("versions/")
+
+
+def reload_good_and_bad(hospital: Hospital) -> None:
+    """Hold `systemctl reload` to its answer: taken over, or refused with 78 and the old one kept."""
+    debian, process = hospital.machine, hospital.machine.show("MainPID")
+    hospital.content["operators"] = {"default": "另一员"}
+    hospital.configure()
+    debian.run("systemctl", "reload", "kiosk-agent")
+    assert "[I8004]" in debian.journal()
+    hospital.content["operators"] = {"default": "太长的操作员姓名一共十二字"}
+    hospital.configure()
+    assert debian.run("systemctl", "reload", "kiosk-agent", check=False).returncode != 0
+    assert "status=78" in debian.show("ExecReload")
+    assert "E6022" in debian.journal()
+    # What only a restart can change is refused as well, by name.
+    hospital.content["operators"] = {"default": "另一员"}
+    hospital.content["device"]["device_no"] = "0000778"
+    hospital.configure()
+    assert debian.run("systemctl", "reload", "kiosk-agent", check=False).returncode != 0
+    assert "device.device_no" in debian.journal()
+    hospital.content["device"]["device_no"] = "0000777"
+    hospital.configure()
+    assert (debian.show("ActiveState"), debian.show("MainPID")) == ("active", process)
+
+
+HUNG_ONCE = """\
+import pathlib, time
+from agent import service
+from agent.uploader import Uploader
+mark = pathlib.Path("/var/lib/kiosk-agent/hung")
+if not mark.exists():
+    mark.touch()
+    Uploader.run = lambda self, beat, stop: time.sleep(10**6)
+service.serve(pathlib.Path("/etc/kiosk-agent/config.yaml"))
+"""
+
+
+def test_a_loop_that_hangs_gets_the_service_killed_and_started_again(debian: Machine, deb: Path) -> None:
+    hospital = Hospital(debian)
+    (debian.root / "srv/hung.py").write_text(HUNG_ONCE, "utf-8")
+    drop_in(
+        debian,
+        "ExecStart=",
+        "ExecStart=/opt/kiosk-agent/current/bin/python3 -I /srv/hung.py",
+        "WatchdogSec=4",
+    )
+    hospital.open()
+    wait_for("the watchdog bites", lambda: "Watchdog timeout" in debian.journal())
+    wait_for("it is started again", lambda: debian.show("NRestarts") == "1")
+    hospital.wait_active()
+    # Fed again: it outlives the limit.
+    fed = debian.show("WatchdogTimestampMonotonic")
+    wait_for(
+        "the watchdog is fed", lambda: int(debian.show("WatchdogTimestampMonotonic")) > int(fed) + 5_000_000
+    )
+    assert debian.show("NRestarts") == "1"
+
+
+def drop_in(debian: Machine, *lines: str) -> None:
+    """Add lines to the unit's [Service]."""
+    folder = debian.root / "etc/systemd/system/kiosk-agent.service.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "test.conf").write_text("\n".join(["[Service]", *lines]) + "\n", "utf-8")
+
+
+def test_setup_asks_for_secrets_and_a_missing_one_keeps_the_service_from_starting(
+    debian: Machine, deb: Path
+) -> None:
+    hospital = Hospital(debian)
+    unasked = debian.run("kiosk-agent", "setup", check=False)
+    assert unasked.returncode == 78
+    assert "platform.org_app_secret, platform.authorization" in unasked.stderr
+    secret, ticket = hospital.credentials.secret, hospital.credentials.ticket
+    shown = debian.type(["kiosk-agent", "setup"], [secret, ticket])
+    assert "服务已启动" in shown
+    assert secret not in shown
+    assert (debian.root / ETC / "config.yaml").stat().st_mode & 0o777 == 0o640
+    source = debian.root / ETC / "secrets/esb_ticket"
+    assert (source.stat().st_mode & 0o777, source.stat().st_uid) == (0o400, 0)
+    # Root's own commands see what the service sees.
+    debian.run("kiosk-agent", "check")
+    hidden = source.rename(source.with_suffix(".away"))
+    assert debian.run("systemctl", "restart", "kiosk-agent", check=False).returncode != 0
+    assert (debian.show("ExecMainStatus"), debian.show("NRestarts")) == ("243", "0")
+    hidden.rename(source)
+    debian.run("systemctl", "start", "kiosk-agent")
+
+
+def changed(deb: Path, version: str, module: str, addition: str) -> Path:
+    """Return the package as another version, with lines added to one module of the agent."""
+    source = (ROOT / module).read_text("utf-8")
+    return variant(deb, version, {module: source + addition})
+
+
+def test_a_version_that_does_not_fit_leaves_the_running_one_alone(debian: Machine, deb: Path) -> None:
+    hospital = Hospital(debian)
+    hospital.open()
+    process = debian.show("MainPID")
+    stricter = (
+        "\n\ndef findings(config, tree):\n    yield Finding(tree.file, tree.place(('lang',)), 'E6021', {})\n"
+    )
+    refused = changed(deb, "0.3.0", "agent/config/rules.py", stricter)
+    with pytest.raises(AssertionError, match="新版本不接受现有配置"):
+        dpkg(debian, refused)
+    assert (in_force(debian), debian.show("MainPID")) == ("0.1.0+debian12-1", process)
+    broken = changed(deb, "0.4.0", "agent/service.py", "\n\ndef serve(path):\n    raise SystemExit(1)\n")
+    with pytest.raises(AssertionError, match=r"新版本未能启动，0\.1\.0\+debian12-1 已恢复运行"):
+        dpkg(debian, broken)
+    assert (in_force(debian), debian.show("ActiveState")) == ("0.1.0+debian12-1", "active")
+    # Installed anew when mended.
+    dpkg(debian, deb)
+    assert debian.run("dpkg", "--audit").stdout == ""
+    hospital.wait_active()
+
+
+def test_a_power_cut_amid_an_upgrade_leaves_a_whole_version(debian: Machine, deb: Path) -> None:
+    hospital = Hospital(debian)
+    hospital.open()
+    newer = variant(deb, "0.2.0+debian12")
+    shutil.copy(newer, debian.root / "newer.deb")
+    opt = debian.root / "opt/kiosk-agent"
+    moments = {
+        "files are unpacked": lambda: any((opt / "dist").glob("0.2.0*/lib/python3.*/site-packages/*")),
+        "the new version takes its place": lambda: any((opt / "versions").glob("0.2.0*")),
+        "it is put in force": lambda: in_force(debian).startswith("0.2.0"),
+    }
+    for what, come in moments.items():
+        debian.run("systemd-run", "--quiet", "--unit=upgrade", "dpkg", "-i", "/newer.deb")
+        wait_for(what, come)
+        debian.power_cut()
+        debian.boot()
+        hospital.wait_active()
+        debian.run("kiosk-agent", "--version")
+    debian.run("dpkg", "-i", "/newer.deb")
+    assert in_force(debian).startswith("0.2.0")
+    hospital.wait_active()
+    assert not any((opt / "versions").glob("*.new"))
+    debian.run("sh", "-c", "cd /opt/kiosk-agent/current && sha256sum --check --quiet SHA256SUMS")
+
+
+def test_removing_keeps_and_purging_destroys_but_nothing_that_waits(debian: Machine, deb: Path) -> None:
+    hospital = Hospital(debian)
+    hospital.open()
+    hospital.registrar(1)
+    wait_for("a record is kept that the platform does not get", lambda: waiting(hospital) == 1)
+    assert "还有 1 条记录未送达平台" in debian.run("dpkg", "--remove", "kiosk-agent").stdout
+    assert not (debian.root / "usr/bin/kiosk-agent").exists()
+    assert not (debian.root / "opt/kiosk-agent").exists()
+    dpkg(debian, deb)
+    assert debian.show("ActiveState") == "active", "installed again it goes on where it stopped"
+    assert waiting(hospital) == 1
+    refused = debian.run("dpkg", "--purge", "kiosk-agent", check=False)
+    assert refused.returncode != 0
+    assert "未销毁任何数据" in refused.stderr
+    assert (debian.root / "var/lib/kiosk-agent/outbox.db").exists()
+    (debian.root / "var/lib/kiosk-agent/destroy").touch()
+    assert "已销毁密钥" in debian.run("dpkg", "--purge", "kiosk-agent").stdout
+    left = [place for place in LEFT if (debian.root / place).exists()]
+    assert left == []
+    debian.run("systemctl", "daemon-reload")
+    assert debian.show("LoadState") == "not-found"
+
+
+def waiting(hospital: Hospital) -> int:
+    """Return how many records the platform does not have."""
+    counts = hospital.stats()
+    return int(counts["ready"] + counts["sending"] + counts["held"])
+
+
+#: Everything that the package and the service make.
+LEFT = (
+    ETC,
+    "opt/kiosk-agent",
+    "usr/bin/kiosk-agent",
+    "usr/lib/kiosk-agent",
+    "usr/share/doc/kiosk-agent",
+    "var/lib/kiosk-agent",
+    "run/kiosk-agent",
+    "etc/systemd/system/kiosk-agent.service.d",
+    "etc/systemd/system/multi-user.target.wants/kiosk-agent.service",
+)
+
+
+def test_read_only_root_another_name_another_zone(debian: Machine) -> None:
+    hospital = Hospital(debian)
+    hospital.open()
+    debian.power_cut()
+    inside, state = debian.root / "var/lib/kiosk-agent", debian.upper.parent / "state"
+    subprocess.run(["cp", "-a", str(inside), str(state)], check=True)
+    # A summer time to be wrong by, too.
+    (debian.root / "etc/localtime").unlink()
+    (debian.root / "etc/localtime").symlink_to("/usr/share/zoneinfo/America/New_York")
+    shared = f"--bind={state}:/var/lib/kiosk-agent"
+    debian.boot("--read-only", shared, "--hostname=another-desk")
+    hospital.wait_active()
+    assert "E3122" not in debian.journal(), "the machine is the same one under another name"
+    hospital.platform()
+    hospital.registrar(1)
+    wait_for("a record arrives", lambda: len(hospital.accepted()) == 1)
+    told = hospital.accepted()[0]["verifyTime"]
+    said = datetime.strptime(f"{told} +0800", "%Y-%m-%d %H:%M:%S %z")
+    assert abs(datetime.now(SHANGHAI) - said) < timedelta(minutes=5)
+
+
+def test_the_bundle_installs_and_removes_without_a_package_manager(deb: Path) -> None:
+    with machine("bookworm") as debian:
+        installed_from(debian, deb)
+
+
+def installed_from(debian: Machine, deb: Path) -> None:
+    """Install, upgrade, refuse and purge by install.sh."""
+    (bundle,) = deb.parent.glob("kiosk-agent-*-py3.*.tar")
+    subprocess.run(["tar", "-C", str(debian.root / "srv"), "-xf", str(bundle)], check=True)
+    folder = f"/srv/{bundle.stem}"
+    assert "kiosk-agent 已安装，尚未启动" in debian.run(f"{folder}/install.sh").stdout
+    hospital = Hospital(debian)
+    hospital.open()
+    debian.run(f"{folder}/install.sh")
+    assert in_force(debian).endswith("+debian12-2")
+    hospital.wait_active()
+    # One byte changed on the way, and nothing is installed.
+    wheel = next((debian.root / folder.lstrip("/") / "wheels").glob("click-*.whl"))
+    wheel.write_bytes(wheel.read_bytes()[:-1] + b"!")
+    assert "文件校验失败" in debian.run(f"{folder}/install.sh", check=False).stderr
+    debian.run(f"{folder}/install.sh", "--purge", "--yes")
+    assert [place for place in LEFT if (debian.root / place).exists()] == []
+
+
+def test_systemd_257_and_an_interpreter_that_comes_along(deb: Path) -> None:
+    assert deb.exists(), "its fixture says whether systems can be booted at all"
+    with quick_folder() as folder, machine("trixie") as debian:
+        other = package("debian13", folder)
+        assert "systemd 257" in debian.run("systemctl", "--version").stdout
+        dpkg(debian, other)
+        checked = debian.run("systemd-analyze", "verify", "--man=no", "kiosk-agent.service")
+        assert (checked.stdout, checked.stderr) == ("", "")
+        debian.run("systemd-analyze", "security", "--threshold=13", "kiosk-agent.service")
+        hospital = Hospital(debian)
+        hospital.platform()
+        hospital.open()
+        debian.run("systemd-analyze", "security", "--threshold=12", "kiosk-agent.service")
+        hospital.registrar(1)
+        wait_for("a record arrives", lambda: len(hospital.accepted()) == 1)
+        assert hospital.accepted()[0]["faceResult"] == "1"
+        debian.run("systemctl", "reload", "kiosk-agent")
+        debian.run("systemctl", "stop", "kiosk-agent")
+        assert debian.show("Result") == "success"

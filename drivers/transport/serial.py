@@ -49,7 +49,9 @@ class SerialTransport:
             raise ReaderUnplugged(port=self._name) from error
 
     def close(self) -> None:
-        """Give the line back."""
+        """Give the line back. Whoever else holds it open would keep it exclusive, and us out."""
+        with contextlib.suppress(OSError, serial.SerialException):
+            fcntl.ioctl(self._port.fileno(), termios.TIOCNXCL)
         with contextlib.suppress(OSError):
             self._port.close()
 

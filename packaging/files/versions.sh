@@ -36,6 +36,8 @@ adopt() {
     draft=$base/versions/$2-$n.new
     # Second names cost no space; on a file system without them, copies do.
     cp -al "$1" "$draft" 2>/dev/null || { rm -rf "$draft" && cp -a "$1" "$draft"; }
+    # An interpreter that came along is told where it is now; -i makes this file the place's own.
+    sed -i "s|@HOME@|$base/versions/$2-$n/python/bin|" "$draft/pyvenv.cfg"
     sync -f "$draft"
     mv -T "$draft" "$base/versions/$2-$n"
     echo "$2-$n"
