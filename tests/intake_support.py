@@ -110,7 +110,7 @@ class HandingIn:
     def faults(self, data: Any) -> list[tuple[str, str]]:
         """Return code and pointer of each fault of a refused submission."""
         answer = self.post(data)
-        assert answer.status_code == 400, answer.text
+        assert (answer.status_code, answer.json()["code"]) == (400, "E8501"), answer.text
         return sorted((fault["code"], fault["pointer"]) for fault in answer.json()["faults"])
 
 

@@ -21,6 +21,7 @@ from agent.board import Board
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
 from agent.heartbeat import Heartbeat
+from agent.intake import fetch
 from agent.intake import folder as watched
 from agent.intake.folder import QUARANTINE, SETTLE_S, Folder
 from agent.intake.keeping import Intake, Parts
@@ -106,6 +107,55 @@ def test_nothing_is_deleted_before_it_is_durable(site: Dropping, monkeypatch: py
     site.round()
     assert there == [True, True]
     assert site.names() == []
+
+
+def test_a_kiosk_that_uses_one_name_again_and_again_loses_nothing(
+    site: Dropping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Outbox.put
+    waiting = [submission(), {"no": "result"}, submission()]
+
+    def meanwhile(*arguments: Any, **options: Any) -> None:
+        put(*arguments, **options)
+        if waiting:  # the next one lies there before the first is taken away
+            site.drop("result.json", waiting.pop(0))
+
+    monkeypatch.setattr(Outbox, "put", meanwhile)
+    site.drop("result.json", submission())
+    for _ in range(4):
+        site.round()
+    if waiting:
+        site.drop("result.json", waiting.pop(0))
+        site.round()
+    assert (site.names(), site.kept()) == ([], 3)
+    assert len([name for name in site.aside() if not name.endswith(".reason.json")]) == 1
+
+
+def test_a_file_left_by_a_kill_while_it_was_taken_away_is_taken(site: Dropping) -> None:
+    left = site.path / f"{watched.OURS}0.json"
+    left.write_text(json.dumps(submission()), "utf-8")
+    site.drop("a.json", submission())
+    site.round()
+    assert (site.names(), site.aside(), site.kept()) == ([], [], 2)
+
+
+def test_a_file_that_may_not_be_read_does_not_stop_those_behind_it(
+    site: Dropping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = fetch.content
+
+    def forbidden(name: Path, limit: int) -> bytes:
+        if name.name == "a.json":
+            raise PermissionError(13, "Permission denied")  # root, as whom this may run, reads everything
+        return content(name, limit)
+
+    monkeypatch.setattr(fetch, "content", forbidden)
+    site.drop("a.json", submission())
+    site.drop("b.json", submission())
+    with pytest.raises(AgentError) as caught:
+        site.round()
+    assert caught.value.code == "E8531"
+    assert (site.names(), site.kept()) == (["a.json"], 1)
 
 
 @pytest.mark.parametrize("code", ["E3101", "E3102", "E3103"])

@@ -46,7 +46,6 @@ def blueprint(intake: Intake, token: Callable[[], bytes], lang: Callable[[], str
         try:
             _known(token())
             with _place(places):
-                intake.accepting()
                 kept = intake.keep(parsed(_body()))
         except AgentError as error:
             raise _answer(error, lang()) from error

@@ -4,6 +4,9 @@
         |  `-- unreadable, or a picture missing: perhaps half-written, left alone until it has settled
         `----- refused --> quarantine/NAME.json, the reasons beside it in NAME.json.reason.json
 
+A kiosk may use one name again and again: what is deleted or set aside is moved out of its reach first, and
+it must still be the file that was read.
+
 Polled: once a second costs nothing, works on every file system and misses nothing after a restart. Names of
 files are never told: kiosks put names and card numbers into them.
 """
@@ -39,6 +42,10 @@ TROUBLE_S = 15.0
 #: Three pictures of three million base64 characters, and the rest.
 MAX_BYTES = 10 * 2**20
 QUARANTINE = "quarantine"
+#: A file that we have moved out of its writer's reach; left by a kill, it is looked at like any other.
+OURS = ".kiosk-agent-"
+
+Stamp = tuple[int, int, int]
 #: Faults that a file may lose by itself, because its writer has not finished.
 PASSING = frozenset({"E8506", "E8520"})
 
@@ -47,7 +54,7 @@ PASSING = frozenset({"E8506", "E8520"})
 class _Look:
     """A file as it was when first seen so."""
 
-    stamp: tuple[int, int, int]
+    stamp: Stamp
     at: float
 
 
@@ -79,29 +86,37 @@ class Folder:
         """Look at each file once, oldest first. AgentError for trouble of our own: what is there stays."""
         found = self._found()
         self._looks = {name: look for name, look in self._looks.items() if name in found}
+        trouble = None
         for name in sorted(found, key=lambda name: (found[name], name))[:AT_ONCE]:
             if stop.is_set():
                 return
             heartbeat.beat()
-            self._look(name, found[name])
+            try:
+                self._look(name, found[name])
+            except AgentError as error:
+                if error.code != "E8531":
+                    raise
+                trouble = error  # of this one file: it must not stop those behind it
         self._intake.quarantined = self._waiting()
+        if trouble is not None:
+            raise trouble
 
-    def _found(self) -> dict[str, tuple[int, int, int]]:
+    def _found(self) -> dict[str, Stamp]:
         """Return each file that is to be taken, with what shows whether it has changed."""
         found = {}
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
                     # A name with a dot in front is one that its writer has not renamed yet.
-                    wanted = entry.name.lower().endswith(".json") and not entry.name.startswith(".")
+                    hidden = entry.name.startswith(".") and not entry.name.startswith(OURS)
+                    wanted = entry.name.lower().endswith(".json") and not hidden
                     if wanted and entry.is_file(follow_symlinks=False):
-                        status = entry.stat(follow_symlinks=False)
-                        found[entry.name] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                        found[entry.name] = _stamp(entry.stat(follow_symlinks=False))
         except OSError as error:
             raise AgentError("E8531", path=self._folder, reason=error.strerror) from error
         return found
 
-    def _look(self, name: str, stamp: tuple[int, int, int]) -> None:
+    def _look(self, name: str, stamp: Stamp) -> None:
         now = self._parts.clock.monotonic()
         look = self._looks.get(name)
         if look is None or look.stamp != stamp:
@@ -116,13 +131,13 @@ class Folder:
                 raise
             passing = isinstance(error, Rejected) and {fault.code for fault in error.faults} & PASSING
             if not passing or now - look.at >= SETTLE_S:
-                self._set_aside(name, error)
+                self._set_aside(name, stamp, error)
             return
         except Exception as error:
             log.debug("taking a file", exc_info=error)
-            self._set_aside(name, AgentError("E8404", cause=type(error).__name__))
+            self._set_aside(name, stamp, AgentError("E8404", cause=type(error).__name__))
             return
-        self._delete(name, candidate)
+        self._delete(name, stamp, candidate)
 
     def _content(self, name: str) -> bytes:
         try:
@@ -134,19 +149,41 @@ class Folder:
         except OSError as error:
             raise AgentError("E8531", path=self._folder, reason=error.strerror) from error
 
-    def _delete(self, name: str, candidate: Candidate) -> None:
+    def _claimed(self, name: str, stamp: Stamp) -> Path | None:
+        """Move a file out of its writer's reach. Return it if it is still the one that was looked at.
+
+        Another one, written in between, is looked at in the next round.
+        """
+        number, ours = 0, self._folder / f"{OURS}0.json"
+        while ours.exists():
+            number, ours = number + 1, self._folder / f"{OURS}{number + 1}.json"
+        try:
+            (self._folder / name).rename(ours)
+            return ours if _stamp(ours.stat()) == stamp else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise AgentError("E8531", path=self._folder, reason=error.strerror) from error
+
+    def _delete(self, name: str, stamp: Stamp, candidate: Candidate) -> None:
         """Take away what is durable now. What cannot be deleted is met again, and known again."""
+        ours = self._claimed(name, stamp)
+        if ours is None:
+            return
         if self._parts.config().intake.pictures is None:
             for picture in candidate.files:
                 with contextlib.suppress(Forbidden):  # two results may name one picture
                     fetch.remove(self._folder, picture)
         try:
-            (self._folder / name).unlink(missing_ok=True)
+            ours.unlink(missing_ok=True)
         except OSError as error:
             raise AgentError("E8531", path=self._folder, reason=error.strerror) from error
 
-    def _set_aside(self, name: str, error: AgentError) -> None:
+    def _set_aside(self, name: str, stamp: Stamp, error: AgentError) -> None:
         """Move a refused file out of the way, its reasons written down first."""
+        ours = self._claimed(name, stamp)
+        if ours is None:
+            return
         lang = self._parts.config().lang
         fault = Fault(error.code, "", error.facts)
         faults = error.as_json(lang) if isinstance(error, Rejected) else [fault.as_json(lang)]
@@ -154,15 +191,14 @@ class Folder:
         aside = self._folder / QUARANTINE
         try:
             aside.mkdir(mode=0o700, exist_ok=True)
+            name = name.removeprefix(".")
             number, target = 0, aside / name
             while target.exists():
                 number += 1
                 target = aside / f"{number}-{name}"
             text = json.dumps(reasons, ensure_ascii=False, indent=2) + "\n"
             target.with_name(f"{target.name}.reason.json").write_text(text, "utf-8")
-            (self._folder / name).rename(target)
-        except FileNotFoundError:
-            return
+            ours.rename(target)
         except OSError as failure:
             raise AgentError("E8531", path=self._folder, reason=failure.strerror) from failure
         self._intake.refused(error)
@@ -180,3 +216,8 @@ class Folder:
             self._told = error.code
             logs.say_error(log, error)
             self._parts.board.event(error.code, **error.facts)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    """Return what tells a file from what it was, or from another under its name."""
+    return status.st_mtime_ns, status.st_size, status.st_ino

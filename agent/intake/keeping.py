@@ -73,10 +73,6 @@ class Intake:
         self._post()
         self._show("I1001")
 
-    def accepting(self) -> None:
-        """Return when a record would be taken now. AgentError E3101 or E3102 when there is no room."""
-        self._parts.outbox.accepting()
-
     def keep(self, data: Any, folder: Path | None = None) -> Kept:
         """Check and keep one submission; when this returns, the record is durable.
 
