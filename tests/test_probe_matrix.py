@@ -264,6 +264,16 @@ def test_a_wrong_ticket(temper: str, refusal: str) -> None:
     assert probed.count <= 3
 
 
+def test_a_signature_refused_by_a_bare_401_is_not_taken_for_the_ticket() -> None:
+    dialect = Dialect(refusals="http401", ticket_refusal="http", sign_encoding="base64")
+    probed = probe_dialect(dialect)
+    assert Why.BAD_TICKET in [attempt.why for attempt, _ in probed.steps]
+    assert probed.end.cause is None
+    assert probed.end.guess is not None
+    assert probed.end.guess.sign_encoding == "base64"
+    assert probe_dialect(dialect, ticket="another").end.cause is Cause.TICKET
+
+
 def test_a_ticket_that_lacks_its_prefix() -> None:
     with SimulatedPlatform(SECRET, APP_ID, "Bearer abc", dialect=Dialect(cipher_encoding="hex")) as platform:
         probed = probe(platform, ticket="abc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probe_support import HEX_SECRET, PurePlatform, drive, same
 
+from agent.clock import SystemClock
 from agent.config.schema import Conventions
 from agent.hmpt import likelihood
+from agent.hmpt.answers import Exchange, Sent
 from agent.hmpt.likelihood import Group, Guess, Option, likeliest, space
 from agent.hmpt.probing import MAX_REQUESTS, Cause, Conclusion, Search, Try, Why
-from agent.hmpt.readings import Reading, Signed, Stage
+from agent.hmpt.readings import Reader, Reading, Signed, Stage
+from agent.hmpt.signing import Identity
 
 CONFIGURED = Guess.configured(Conventions(), encrypt=True)
 SPACES = {secret: space(CONFIGURED, secret.encode()) for secret in (SECRET, HEX_SECRET)}
@@ -250,6 +254,23 @@ def test_an_answer_s_own_signature_and_cipher_are_believed_before_the_ranking() 
         "seconds",
         "md5",
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "stage"),
+    [
+        ("机构已锁定", Stage.LOCK), ("签名错误次数过多", Stage.LOCK), ("请求过于频繁", Stage.LOCK), ("account locked", Stage.LOCK),
+        ("rate limit exceeded", Stage.LOCK), ("机构签名错误", Stage.SIGNATURE), ("验签失败", Stage.SIGNATURE), ("invalid sign", Stage.SIGNATURE),
+        ("签名或时间戳错误", Stage.SIGNATURE), ("时间戳无效", Stage.TIME), ("请求已过期", Stage.TIME), ("ESB票据无效", Stage.TICKET),
+        ("token expired", Stage.TICKET), ("机构不存在", Stage.ORG), ("请联系机构管理员", Stage.REFUSED), ("请求ID无效", Stage.ID),
+        ("不支持的Content-Type", Stage.MEDIA), ("解密失败", Stage.CIPHER), ("数据未加密", Stage.CIPHER), ("JSON格式错误", Stage.BODY),
+        ("参数错误：deptId", Stage.FIELDS), ("参数错误", Stage.REFUSED), ("系统异常", Stage.REFUSED), ("设备 block A", Stage.REFUSED),
+    ],
+)  # fmt: skip
+def test_what_a_refusal_s_words_are_about(message: str, stage: Stage) -> None:
+    body = json.dumps({"code": 500, "msg": message, "exceptionCode": None}).encode()
+    reader = Reader.of(Identity("ORG", SECRET.encode(), "t"), SPACES[SECRET], SystemClock().now)
+    assert reader.read(Exchange(200, {}, body), Sent("a" * 32, "1")).stage is stage
 
 
 def test_a_refused_field_ends_the_search_when_it_is_none_of_our_doing() -> None:

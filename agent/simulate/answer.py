@@ -78,9 +78,15 @@ def refused(refusal: Refusal, dialect: Dialect) -> tuple[int, dict[str, Any] | N
         return 200, fields if not protocol else {"code": 500, "msg": "参数错误", "exceptionCode": "A2301"}
     if dialect.refusals == "http":
         return refusal.code, fields
-    if dialect.refusals == "http500":
-        return 500, None
+    if dialect.refusals in {"http401", "http500"}:
+        return int(dialect.refusals[4:]), None
     return 200, {"code": 500, "msg": "系统异常", "exceptionCode": None}
+
+
+def bare(status: int, *, from_bus: bool) -> Answer:
+    """Return a refusal without the platform's JSON; a bus says what it wants instead."""
+    realm = {"WWW-Authenticate": "Bearer"} if from_bus else {}
+    return Answer(status, {**HTML, **realm}, b"<html>error</html>")
 
 
 class Composer:

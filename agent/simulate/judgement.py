@@ -82,6 +82,10 @@ class Judge:
             return self._register(content, dialect)
         return self._verify(content, request, dialect)
 
+    def knows_ticket(self, request: Request) -> bool:
+        """Return whether the request's ticket is the one that was allotted."""
+        return request.headers.get("authorization") == self.party.authorization
+
     def opened(self, request: Request, dialect: Dialect, faults: Faults) -> dict[str, Any]:
         """Return the request's fields, its headers checked and its body deciphered."""
         self._check_lock(faults)
@@ -92,7 +96,7 @@ class Judge:
 
     def _check_headers(self, request: Request, dialect: Dialect, faults: Faults) -> None:
         headers, party = request.headers, self.party
-        if headers.get("authorization") != party.authorization:
+        if not self.knows_ticket(request):
             raise Refusal("ticket", "ESB票据无效", 401)
         if headers.get("hmpt-portal-org-app-id") != party.app_id:
             raise Refusal("org", "机构不存在", 401)

@@ -143,7 +143,7 @@ class SimulatedPlatform:
             return early
         status, content = self._judged(request, names)
         if content is None:
-            return Answer(status, answers.HTML, b"<html>error</html>")
+            return answers.bare(status, from_bus=not self._judge.knows_ticket(request))
         sent = request.headers.get("hmpt-portal-time", "")
         return self._composer.answer(status, content, request.request_id, sent, self.now(), dialect, names)
 
