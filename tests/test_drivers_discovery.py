@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import usb.core
 from drivers_support import simulated, until
+from hmpt_support import config
 
+from agent.ops import readers
 from agent.simulate import portraits
 from drivers import access
 from drivers.discovery import Candidate, System, candidates, open_transport
@@ -136,7 +138,7 @@ def test_a_port_that_another_program_holds_names_it(tmp_path: Path) -> None:
             program.kill()
         assert found.code == "E1114"
         assert f"({program.pid})" in found.facts["holder"]
-        until(lambda: access.holders(Path(reader.port)) == [])
+        until(lambda: f"({program.pid})" not in ", ".join(access.holders(Path(reader.port))))
 
 
 def test_which_right_is_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,3 +180,23 @@ def test_a_port_that_root_alone_may_open_is_told_to_others(tmp_path: Path) -> No
             cwd=Path(__file__).parent.parent,
         )
         assert "shuts nobody out" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("port", "chosen"),
+    [
+        ("auto", "usb:0400:C35A"),
+        ("usb:2b8b:2721", "usb:2B8B:2721"),
+        ("usb:2B8B:2721:A1", "usb:2B8B:2721"),
+        ("/dev/ttyUSB7", None),
+    ],
+)
+def test_the_list_marks_what_the_configuration_names(port: str, chosen: str | None, tmp_path: Path) -> None:
+    system = machine(tmp_path, usb=bus("hid", "two"))
+    named = config("http://127.0.0.1:1")
+    named = named.model_copy(update={"reader": named.reader.model_copy(update={"port": port})})
+    listed = readers.listing(named, ask=True, system=system)
+    assert [one["port"] for one in listed if one["chosen"]] == ([] if chosen is None else [chosen])
+    for one in listed:
+        assert (one["sam_id"] is not None) == one["chosen"]
+        assert one["code"] == (None if one["auto"] or one["chosen"] else "W1112")

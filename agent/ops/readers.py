@@ -29,10 +29,15 @@ def listing(config: Config | None, *, ask: bool, system: System = HERE) -> list[
     """Return every candidate. With `ask` the one that would be used is asked whether it is a reader."""
     port = "auto" if config is None else config.reader.port
     found = candidates(system)
-    chosen = (
-        [one for one in found if one.auto] if port == "auto" else [one for one in found if one.port == port]
-    )
+    chosen = [one for one in found if (one.auto if port == "auto" else _names(port, one.port))]
     return [_candidate(one, chosen=one in chosen[:1], ask=ask) for one in found]
+
+
+def _names(port: str, candidate: str) -> bool:
+    """Return whether `reader.port` names a candidate; ids in any case, with a serial number or without."""
+    if not port.startswith("usb:"):
+        return port == candidate
+    return f"{port}:".upper().startswith(f"{candidate}:".upper())
 
 
 def _candidate(candidate: Candidate, *, chosen: bool, ask: bool) -> dict[str, Any]:
