@@ -43,6 +43,8 @@ FILES = {
     "systemd/kiosk-agent.sysusers": ("usr/lib/sysusers.d/kiosk-agent.conf", False),
     "systemd/kiosk-agent.modules-load": ("usr/lib/modules-load.d/kiosk-agent.conf", False),
     "systemd/60-kiosk-agent.rules": ("usr/lib/udev/rules.d/60-kiosk-agent.rules", False),
+    "systemd/kiosk-agent-page.desktop": ("usr/share/applications/kiosk-agent-page.desktop", False),
+    "agent/console/static/mark.svg": ("usr/share/icons/hicolor/scalable/apps/kiosk-agent.svg", False),
 }
 #: How the scripts take in their functions; the last of them outlives the file and gets the text itself.
 SOURCED = ". /usr/lib/kiosk-agent/versions.sh\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import string
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import requests
 import yaml
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from outbox_support import NAME, NUMBER, PICTURES, verification
 
 from agent.catalogue import AgentError
+from agent.cli.main import cli
 from agent.clock import SystemClock
 from agent.console import Page, held
 from agent.console.session import CODE_S, IDLE_S, MAX_CODES, MAX_SESSIONS, Sessions
@@ -380,6 +383,18 @@ def test_the_server_ends_although_streams_are_open(opened: Opened) -> None:
 
 
 # --- words ----------------------------------------------------------------------------------------------
+
+
+def test_the_desktop_entry_calls_a_command_that_there_is() -> None:
+    entry = configparser.ConfigParser(interpolation=None)
+    entry.optionxform = str  # type: ignore[assignment,method-assign]  # keys are told apart by case
+    entry.read(CONSOLE.parent.parent / "systemd/kiosk-agent-page.desktop", "utf-8")
+    wanted = entry["Desktop Entry"]
+    command, *arguments = wanted["Exec"].split()
+    assert (command, wanted["Type"], wanted["Name[zh_CN]"]) == ("kiosk-agent", "Application", "登记员页面")
+    verb = cli.get_command(click.Context(cli), arguments[0])
+    assert verb is not None
+    assert verb.make_context(arguments[0], arguments[1:]).params["kiosk"] is True
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_facts() -> None:

@@ -21,7 +21,14 @@ UNEXPECTED = 1
 INTERRUPTED = 130
 
 #: The one file that a verb in a hurry needs; for any other, every file of this folder that registers verbs.
-QUICK = {"status": "status", "explain": "explain", "run": "run", "check": "run", "reload": "run"}
+QUICK = {
+    "status": "status",
+    "explain": "explain",
+    "page": "page",
+    "run": "run",
+    "check": "run",
+    "reload": "run",
+}
 NO_VERBS = {"main", "options", "screen"}
 
 
