@@ -143,6 +143,7 @@ def test_every_reason_is_one_sentence_on_the_page(reason: str) -> None:
     board = Board(HandClock())
     board.event("I1004", attempt="a")
     board.post("screen", state="busy", code="I1002")
+    board.post("desk", state="looking", preview=True)
     board.post("hint", reason=reason, code=reasons.sentence(reason))
     for lang in ("zh", "en"):
         stage = view.stage(board.snapshot(), board.events(), [], lang, shown=True)
