@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -272,3 +273,20 @@ def test_a_real_platform_is_not_asked_faster_than_once_a_second(bench: Bench) ->
     done = bench.run()
     assert (done.returncode, "--interval" in done.stderr) == (2, True)
     assert bench.run("--max-requests", "41").returncode == 2
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may act for another user")
+def test_root_probes_with_secrets_that_are_the_service_user_s_own() -> None:
+    # Not below pytest's own folder, which nobody else may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), Dialect())
+        state = Path(load(bench.config).state_dir)
+        state.mkdir(mode=0o700)
+        for path in (state, *(bench.config.parent / name for name in ("org_app_secret", "esb_ticket"))):
+            os.chown(path, 65534, 65534)
+        for above in (bench.config.parent, bench.config.parent.parent):
+            above.chmod(0o755)
+        with bench.platform:
+            status, found = bench.json()
+        assert (status, found["found"]) == (0, True)
