@@ -71,8 +71,8 @@ def test_an_end_that_was_rewritten_is_not_taken_for_the_old_one(site: Site) -> N
 
 
 def test_a_kill_is_no_alarm(site: Site) -> None:
-    with site.platform(), site.reader(2, 1.0), site.daemon() as daemon:
-        wait_for("two are delivered", lambda: len(site.accepted()) >= 2)
+    with site.platform(), site.reader(1), site.daemon() as daemon:
+        wait_for("a record is delivered", lambda: bool(site.accepted()))
         daemon.kill()
     assert answered(site, "audit", "verify")["alarm"] is None
 
