@@ -57,7 +57,11 @@ class Housekeeping:
         own.store_audit_head()
         upkeep = own.outbox.upkeep
         upkeep.erase(timedelta(hours=config.outbox.keep_delivered_h))
-        upkeep.expire(timedelta(days=config.audit.keep_days))
+        keep = timedelta(days=config.audit.keep_days)
+        upkeep.expire(keep)
+        if own.clock_trusted():
+            # A clock that jumped years ahead must not end the trail's time.
+            own.audit.prune(own.clock.now() - keep)
         upkeep.forget_backups()
         if own.outbox.idle_s() >= IDLE_S:
             self._while_idle()

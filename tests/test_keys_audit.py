@@ -169,7 +169,7 @@ def test_a_line_that_does_not_fit_leaves_no_half_and_the_chain_goes_on(
         def short(descriptor: int, data: bytes) -> int:
             return real(descriptor, data[: len(data) // 2])
 
-        monkeypatch.setattr("agent.audit.os.write", short)
+        monkeypatch.setattr("agent.audit.trail.os.write", short)
         with pytest.raises(AgentError, match="E3303"):
             audit.append("x", who="t", target="o")
         monkeypatch.undo()

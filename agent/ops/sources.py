@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -37,6 +38,7 @@ STATE_FILES = frozenset({
     "outbox.db", "outbox.db-wal", "outbox.db-shm", "audit.jsonl", "audit.torn", "lock", "ballast",
     "control.sock", "keys", "seal.key", "audit.key", "pseudonym.key",
 })  # fmt: skip
+CLOSED_TRAIL = re.compile(r"audit-\d{10}\.jsonl")
 
 Ask = Callable[..., Any]
 
@@ -146,7 +148,8 @@ def _state(state_dir: Path) -> dict[str, Any]:
     files = []
     for path in sorted(state_dir.rglob("*")):
         found = path.lstat()
-        name = path.name if path.name in STATE_FILES else "(other)"
+        known = path.name in STATE_FILES or CLOSED_TRAIL.fullmatch(path.name)
+        name = path.name if known else "(other)"
         files.append({"name": name, "bytes": found.st_size, "mode": oct(found.st_mode & 0o7777)})
     room = os.statvfs(state_dir)
     return {
