@@ -97,6 +97,7 @@ def test_a_check_in_parts_goes_through_all_files_while_the_trail_grows(tmp_path:
 def test_what_its_time_is_over_goes_a_file_at_a_time_and_the_rest_still_verifies(tmp_path: Path) -> None:
     clock = Days()
     with opened(tmp_path, clock) as audit:
+        assert audit.prune(START) == 0
         fill(audit)
         before, oldest = len(closed(tmp_path)), closed(tmp_path)[0]
         assert audit.prune(START) == 0

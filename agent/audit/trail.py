@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -148,11 +149,10 @@ class Audit:
     def prune(self, before: datetime) -> int:
         """Delete the closed files all of whose lines are older. Return how many there were."""
         with self._lock:
-            closed = self._files.closed()
-            # What the next file begins with is younger than everything in this one.
-            firsts = [*closed[1:], (self._first, self._path)]
+            files = [*self._files.closed(), (self._first, self._path)]
             old = []
-            for (_, path), (first, following) in zip(closed, firsts, strict=True):
+            for (_, path), (first, following) in pairwise(files):
+                # What the next file begins with is younger than everything in this one.
                 at = next(_lines(following), {}).get("at")
                 if not isinstance(at, str) or datetime.fromisoformat(at) >= before:
                     break
