@@ -45,3 +45,14 @@ class FollowUps:
             raise AgentError("E3131")
         self._outbox.followups.close(followup, who, said)
         self._audit.append("followup.closed", who=who, target=followup, how=said, durable=True)
+
+    def moved(self, followup: str, who: str, how: str) -> bool:
+        """Close one that another machine goes on with. False: nobody there can read it, so it stays open."""
+        try:
+            self._outbox.followups.person(followup)
+            self._outbox.followups.close(followup, who, how)
+        except AgentError as error:
+            # Settled by somebody meanwhile, or the record never had one.
+            return error.code == "E3130"
+        self._audit.append("followup.closed", who=who, target=followup, how=how)
+        return True

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from outbox_support import NAME, NUMBER, PICTURES, HandClock, open_outbox, verification
+from admin_support import answered, failed, owned, put, secret_file, trail
+from e2e_support import Site
+from outbox_support import NAME, NUMBER, PICTURES, HandClock, damage_body, open_outbox, verification
 
 from agent.audit import Audit
 from agent.catalogue import AgentError
+from agent.config import load
 from agent.followups import FollowUps
 from agent.outbox.followups import Person
 from agent.records import FaceResult, FaceVerdict, Verification
@@ -99,3 +104,59 @@ def test_a_case_goes_along_to_the_next_machine(tmp_path: Path) -> None:
             new.administration.import_entry(old.administration.export_entry(one.id), lambda number: "q")
         assert [case.id for case in new.followups.listed()] == [failed.id]
         assert new.followups.person(failed.id) == Person(NAME, NUMBER)
+
+
+def test_whoever_still_has_to_be_verified_goes_along_without_a_record(tmp_path: Path) -> None:
+    site, new = Site(tmp_path / "site"), Site(tmp_path / "new")
+    refusal, settled = "ab" * 16, "cd" * 16
+    with owned(site) as own:
+        cases = FollowUps(own.outbox, own.audit)
+        failure = put(own, failed(verification()))
+        for case in (refusal, settled):
+            cases.add(case, CARD, "refused")
+        opened_at = {case.id: case.opened_at for case in cases.open()}
+        cases.close(settled, "nurse", "compared by hand")
+    file, word = str(tmp_path / "records"), secret_file(tmp_path)
+    moved = answered(site, "outbox", "export", file, "--move", "--passphrase-file", word)
+    assert (moved["exported"], moved["followups"], moved["left"]) == (1, 1, [])
+    assert answered(site, "followups", "list") == [], "somebody would be called up twice"
+    assert not [secret for secret in (NAME, NUMBER) if secret.encode() in Path(file).read_bytes()]
+    result = answered(new, "outbox", "import", file, "--passphrase-file", word)
+    assert result == {"records": 1, "imported": 1, "there_already": 0, "followups": 1, "unreadable": []}
+    with owned(new) as own:
+        cases = FollowUps(own.outbox, own.audit)
+        listed = {case.id: (case.reason, case.opened_at) for case in cases.open()}
+        assert listed == {
+            refusal: ("refused", opened_at[refusal]),
+            failure: ("failed", opened_at[failure]),
+        }
+        assert cases.person(refusal, "nurse") == Person(NAME, NUMBER)
+        cases.close(refusal, "nurse", "came back and was compared")
+    again = answered(new, "outbox", "import", file, "--passphrase-file", word)
+    assert (again["imported"], again["there_already"]) == (0, 1)
+    assert [case["id"] for case in answered(new, "followups", "list")] == [failure], "a closed one came back"
+    stats = answered(new, "outbox", "stats")
+    assert (stats["accepted"], stats["difference"], stats["quarantined"]) == (1, 0, 0)
+    assert [line["object"] for line in trail(new) if line["what"] == "followup.imported"] == [refusal]
+
+
+def test_a_case_that_nobody_can_read_stays_and_one_of_an_unreadable_record_goes(tmp_path: Path) -> None:
+    site, new = Site(tmp_path / "site"), Site(tmp_path / "new")
+    with owned(site) as own:
+        own.outbox.followups.add("ab" * 16, "refused", Person(NAME, NUMBER))
+        failure = put(own, failed(verification()))
+        own.outbox.upkeep.checkpoint()
+    damage_body(Path(load(site.config).state_dir))
+    with (
+        contextlib.closing(sqlite3.connect(Path(load(site.config).state_dir) / "outbox.db")) as connection,
+        connection,
+    ):
+        connection.execute("UPDATE followup SET sealed = zeroblob(80) WHERE id = ?", ("ab" * 16,))
+    file, word = str(tmp_path / "records"), secret_file(tmp_path)
+    moved = answered(site, "outbox", "export", file, "--move", "--passphrase-file", word)
+    assert (moved["followups"], moved["left"]) == (1, ["ab" * 16])
+    assert [case["id"] for case in answered(site, "followups", "list")] == ["ab" * 16]
+    result = answered(new, "outbox", "import", file, "--passphrase-file", word)
+    assert (result["imported"], result["unreadable"]) == (0, [failure, "ab" * 16])
+    (case,) = answered(new, "followups", "list")
+    assert (case["id"], case["reason"]) == (failure, "failed")

@@ -45,7 +45,7 @@ def test_a_pc_is_replaced_and_nothing_is_missing_or_sent_twice(site: Site, tmp_p
     ids = history(site)
     file, word = str(tmp_path / "records"), secret_file(tmp_path)
     moved = answered(site, "outbox", "export", file, "--move", "--passphrase-file", word)
-    assert (moved["exported"], moved["left"]) == (5, [])
+    assert (moved["exported"], moved["followups"], moved["left"]) == (5, 0, [])
     stats = answered(site, "outbox", "stats")
     assert [stats[state] for state in ("ready", "held", "parked", "delivered", "discarded")] == [
         0,
@@ -61,7 +61,7 @@ def test_a_pc_is_replaced_and_nothing_is_missing_or_sent_twice(site: Site, tmp_p
     new = Site(tmp_path / "new")
     answered(new, "keys", "init")
     result = answered(new, "outbox", "import", file, "--passphrase-file", word)
-    assert result == {"records": 5, "imported": 5, "there_already": 0, "unreadable": []}
+    assert result == {"records": 5, "imported": 5, "there_already": 0, "followups": 0, "unreadable": []}
     again = answered(new, "outbox", "import", file, "--passphrase-file", word)
     assert (again["imported"], again["there_already"]) == (0, 5)
     stats = answered(new, "outbox", "stats")

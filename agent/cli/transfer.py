@@ -91,14 +91,18 @@ def export(
         writer.abandon()
         raise
     # Only what is on the disk counts as exported.
-    left: list[str] = []
+    result: dict[str, Any] = {"exported": 0, "followups": 0, "file": str(out), "left": []}
     for start in range(0, len(records), IDS):
         done = ask(
             config, "outbox.exported", {"ids": records[start : start + IDS], "file": out.name, "move": move}
         )
-        left += done["left"]
-    result = {"exported": len(records), "file": str(out), "left": left}
-    text = (f"已导出 {len(records)} 条到 {out}", f"{len(records)} exported to {out}")
+        for name in ("exported", "followups", "left"):
+            result[name] += done[name]
+    count, alone = result["exported"], result["followups"]
+    text = (
+        f"已导出 {count} 条记录、{alone} 项无记录的待跟进事项到 {out}",
+        f"{count} records and {alone} follow-ups without one exported to {out}",
+    )
     report(settings, result, *text, as_json=as_json)
 
 
@@ -123,7 +127,8 @@ def import_(settings: Settings, file: Path, passphrase_file: Path | None, as_jso
     key = passphrase.derived(_passphrase(settings, passphrase_file, new=False), reader.salt)
     # The whole file first: half an import of a damaged file would be hard to tell from a whole one.
     count = reader.verify(key)
-    result: dict[str, Any] = {"records": count, "imported": 0, "there_already": 0, "unreadable": []}
+    result: dict[str, Any] = {"records": count, "imported": 0, "there_already": 0}
+    result |= {"followups": 0, "unreadable": []}
     for number, piece in enumerate(reader.sealed()):
         if number == count:
             break
@@ -133,18 +138,28 @@ def import_(settings: Settings, file: Path, passphrase_file: Path | None, as_jso
             "piece": base64.b64encode(piece).decode("ascii"),
         }
         try:
-            result["imported" if ask(config, "outbox.import", args)["new"] else "there_already"] += 1
+            _count(result, ask(config, "outbox.import", args))
         except AgentError as error:
             if error.code != "E3125":
                 raise
             result["unreadable"].append(error.facts["record"])
-    unreadable = len(result["unreadable"])
+    unreadable, followups = len(result["unreadable"]), result["followups"]
     text = (
-        f"共 {count} 条：导入 {result['imported']}，已有 {result['there_already']}，原已损坏 {unreadable}",
-        f"{count} records: {result['imported']} imported, {result['there_already']} there already, "
-        f"{unreadable} unreadable before",
+        f"共 {result['records']} 条：导入 {result['imported']}，已有 {result['there_already']}，"
+        f"原已损坏 {unreadable}；另有无记录的待跟进事项 {followups} 项",
+        f"{result['records']} records: {result['imported']} imported, {result['there_already']} there "
+        f"already, {unreadable} unreadable before; {followups} follow-ups without a record",
     )
     report(settings, result, *text, as_json=as_json)
+
+
+def _count(result: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Count one piece: `records` are all but the follow-ups without one."""
+    if answer["record"]:
+        result["imported" if answer["new"] else "there_already"] += 1
+    else:
+        result["records"] -= 1
+        result["followups"] += 1
 
 
 # --- keys -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
+from agent.followups import FollowUps
 from agent.outbox import sealing
 
 #: Records of a request that names many; 64 bytes each.
@@ -28,7 +29,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
 
 
 def _export(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one record sealed under the export's key and label."""
+    """Return one record, or follow-up without one, sealed under the export's key and label."""
     entry = powers.own.outbox.administration.export_entry(str(args["id"]))
     sealed = sealing.seal(_key(args), entry, str(args["label"]))
     return {"piece": base64.b64encode(sealed).decode("ascii")}
@@ -37,25 +38,31 @@ def _export(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
 def _exported(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     """Note that the export is on its disk; `move`: it goes on elsewhere, so it is given up here."""
     own = powers.own
-    records = [str(record) for record in list(args["ids"])[:MAX_IDS]]
-    own.outbox.administration.note_exported(records)
+    ids = [str(record) for record in list(args["ids"])[:MAX_IDS]]
+    records = own.outbox.administration.note_exported(ids)
     own.audit.append(
         "outbox.exported",
         who=caller.name,
         target=str(args["file"])[:200],
-        records=str(len(records)),
+        records=str(records),
+        followups=str(len(ids) - records),
         durable=True,
     )
-    left = []
-    for record in records if args.get("move") else ():
-        try:
-            own.outbox.administration.discard(record, caller.name, MOVED)
-            own.audit.append("record.discarded", who=caller.name, target=record, reason=MOVED)
-        except AgentError as error:
-            # Delivered meanwhile, or finished long ago: nothing to give up. Being sent: said.
-            if error.code == "E3115":
-                left.append(record)
-    return {"exported": len(records), "left": left}
+    left = [one for one in ids if not _given_up(powers, one, caller)] if args.get("move") else []
+    return {"exported": records, "followups": len(ids) - records, "left": left}
+
+
+def _given_up(powers: Powers, case: str, caller: Caller) -> bool:
+    """Give up a record and its follow-up, or a follow-up alone. False: it stays, and the export says so."""
+    own = powers.own
+    try:
+        own.outbox.administration.discard(case, caller.name, MOVED)
+        own.audit.append("record.discarded", who=caller.name, target=case, reason=MOVED)
+    except AgentError as error:
+        # Delivered meanwhile, finished long ago, or no record at all: nothing to give up. Being sent: said.
+        if error.code == "E3115":
+            return False
+    return FollowUps(own.outbox, own.audit).moved(case, caller.name, MOVED)
 
 
 def _import(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
@@ -65,12 +72,14 @@ def _import(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str
     except binascii.Error:
         raise AgentError("E3124") from None
     entry = sealing.unseal(_key(args), piece, str(args["label"]))
-    record, new = own.outbox.administration.import_entry(entry, own.pseudonyms.full)
-    if new:
-        own.audit.append("record.imported", who=caller.name, target=record)
+    taken = own.outbox.administration.import_entry(entry, own.pseudonyms.full)
+    if taken.new:
+        # The balance counts the first of the two as one more accepted record.
+        what = "record.imported" if taken.is_record else "followup.imported"
+        own.audit.append(what, who=caller.name, target=taken.id)
         powers.record_ready()
         powers.record_changed()
-    return {"id": record, "new": new}
+    return {"id": taken.id, "new": taken.new, "record": taken.is_record}
 
 
 def _key(args: Mapping[str, Any]) -> sealing.Key:

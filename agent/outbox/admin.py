@@ -190,11 +190,13 @@ def _close(connection: sqlite3.Connection, row: sqlite3.Row, who: str, why: str,
     ledger.move(connection, row["state"], "discarded")
 
 
-def note_exported(connection: sqlite3.Connection, records: Sequence[str], now: datetime) -> None:
-    """Note that a sealed export holds these records, durably written."""
+def note_exported(connection: sqlite3.Connection, records: Sequence[str], now: datetime) -> int:
+    """Note that a sealed export holds these, durably written. Return how many of them are records."""
     with transaction(connection, durable=True):
-        for record in records:
+        # Follow-ups without a record go along under ids that no record has.
+        return sum(
             connection.execute(
-                "UPDATE record SET exported_at = ? WHERE seq = ?",
-                (millis(now), find(connection, record)["seq"]),
-            )
+                "UPDATE record SET exported_at = ? WHERE id = ?", (millis(now), record)
+            ).rowcount
+            for record in records
+        )

@@ -13,6 +13,7 @@ from agent.outbox import admin, corrections, rows, scrub, startup, transfer
 from agent.outbox.owner import Owner
 from agent.outbox.rows import AttemptRow, Found, ReceiptRow, RecordRow, find
 from agent.outbox.scrub import Checked
+from agent.outbox.transfer import Taken
 from agent.outbox.vault import Vault
 
 if TYPE_CHECKING:
@@ -106,22 +107,19 @@ class Administration:
     # --- taking along -------------------------------------------------------------------------------
 
     def exportable(self) -> list[str]:
-        """Return the ids of whatever is not erased, and of the receipts, oldest first."""
-        found = self._owner.run(
-            lambda c: c.execute("SELECT id FROM record WHERE state <> 'sending' ORDER BY seq").fetchall()
-        )
-        return [row["id"] for row in found]
+        """Return the ids of whatever is not erased, of receipts and of follow-ups without a record."""
+        return self._owner.run(transfer.exportable)
 
     def export_entry(self, record: str) -> bytes:
         """Return one record, or what is left of it, in plain: whoever calls seals it at once."""
-        return self._owner.run(partial(transfer.packed, vault=self._vault, record=record))
+        return self._owner.run(partial(transfer.packed, vault=self._vault, case=record))
 
-    def note_exported(self, records: Sequence[str]) -> None:
-        """Note that a sealed export, durably written, holds these records."""
-        self._owner.run(partial(admin.note_exported, records=records, now=self._clock.now()))
+    def note_exported(self, records: Sequence[str]) -> int:
+        """Note that a sealed export, durably written, holds these. Return how many of them are records."""
+        return self._owner.run(partial(admin.note_exported, records=records, now=self._clock.now()))
 
-    def import_entry(self, entry: bytes, pseudonym: Callable[[str], str]) -> tuple[str, bool]:
-        """Take one record in. Return its id, and False when it was there already."""
+    def import_entry(self, entry: bytes, pseudonym: Callable[[str], str]) -> Taken:
+        """Take one record, or follow-up without one, in."""
         return self._owner.run(
             partial(
                 transfer.unpack, vault=self._vault, entry=entry, pseudonym=pseudonym, now=self._clock.now()

@@ -56,8 +56,8 @@ class Sealed:
 def sealed(vault: Vault, case: str, reason: str, person: Person, opened_at: datetime) -> Sealed:
     """Return the row of a case, sealed under a fresh key."""
     key, wrapped = vault.new_record_key(case)
-    plain = json.dumps(asdict(person), ensure_ascii=False).encode()
-    return Sealed(case, millis(opened_at), reason, wrapped, sealing.seal(key, plain, label(case, KIND)))
+    text = json.dumps(asdict(person), ensure_ascii=False).encode()
+    return Sealed(case, millis(opened_at), reason, wrapped, sealing.seal(key, text, label(case, KIND)))
 
 
 def of_verification(vault: Vault, verification: Verification, now: datetime) -> Sealed | None:
@@ -69,21 +69,42 @@ def of_verification(vault: Vault, verification: Verification, now: datetime) -> 
     return sealed(vault, verification.id, result.name.lower(), person, now)
 
 
-def insert_within(connection: sqlite3.Connection, row: Sealed) -> None:
-    """Write a row within the caller's transaction; one that is there stays as it is."""
-    connection.execute(
+def insert_within(connection: sqlite3.Connection, row: Sealed) -> bool:
+    """Write a row within the caller's transaction; one that is there, open or closed, stays: then False."""
+    done = connection.execute(
         "INSERT OR IGNORE INTO followup (id, opened_at, reason, wrapped_key, sealed) VALUES (?, ?, ?, ?, ?)",
         (row.id, row.opened_at, row.reason, row.wrapped_key, row.sealed),
     )
+    return done.rowcount > 0
 
 
 def open_of(connection: sqlite3.Connection, vault: Vault, case: str) -> dict[str, Any] | None:
     """Return an open case in plain, for an export that is sealed at once; None where there is none."""
     try:
-        row = _find(connection, case)
-        return {"opened_at": row["opened_at"], "reason": row["reason"], **asdict(_person(vault, row))}
+        return plain(vault, _find(connection, case))
     except AgentError:
         return None
+
+
+def plain(vault: Vault, row: sqlite3.Row) -> dict[str, Any]:
+    """Return an open case in plain. AgentError with its fault when it cannot be read."""
+    return {"opened_at": row["opened_at"], "reason": row["reason"], **asdict(_person(vault, row))}
+
+
+def open_row(connection: sqlite3.Connection, case: str) -> sqlite3.Row | None:
+    """Return the row of an open case, None where none is open under that id."""
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM followup WHERE id = ? AND closed_at IS NULL", (case,)
+    ).fetchone()
+    return row
+
+
+def without_record(connection: sqlite3.Connection) -> list[str]:
+    """Return the open cases that never had a record, or whose record's last row has gone; oldest first."""
+    found = connection.execute(
+        "SELECT id FROM followup WHERE closed_at IS NULL AND id NOT IN (SELECT id FROM record) ORDER BY seq"
+    )
+    return [row["id"] for row in found]
 
 
 def of_import(vault: Vault, case: str, given: Mapping[str, Any]) -> Sealed:
@@ -93,8 +114,8 @@ def of_import(vault: Vault, case: str, given: Mapping[str, Any]) -> Sealed:
 
 
 def _person(vault: Vault, row: sqlite3.Row) -> Person:
-    plain = sealing.unseal(vault.record_key(row), row["sealed"], label(row["id"], KIND))
-    return Person(**json.loads(plain))
+    text = sealing.unseal(vault.record_key(row), row["sealed"], label(row["id"], KIND))
+    return Person(**json.loads(text))
 
 
 class FollowUpRows:
@@ -158,9 +179,7 @@ def _open(connection: sqlite3.Connection, limit: int) -> list[FollowUp]:
 
 
 def _find(connection: sqlite3.Connection, case: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM followup WHERE id = ? AND closed_at IS NULL", (case,)
-    ).fetchone()
+    row = open_row(connection, case)
     if row is None:
         raise AgentError("E3130", case=case)
     return row

@@ -2,8 +2,9 @@
 
     4 bytes, big-endian: length of the head | head: JSON | bodies, one behind the other
 
-The head carries the meta row, the receipt if there is one, and the length of each body. The piece itself
-is plain; it leaves the process only sealed under the export's key (agent.passphrase).
+The head carries the meta row, the receipt if there is one, and the length of each body. A follow-up without
+a record travels as a piece whose head names the case in place of a meta row. The piece itself is plain; it
+leaves the process only sealed under the export's key (agent.passphrase).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sqlite3
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -45,8 +47,42 @@ _META = (
 _RECEIPT = ("request_id", "sm3", "return_time", "code", "exception_code", "message", "signed", "at")
 
 
-def packed(connection: sqlite3.Connection, vault: Vault, record: str) -> bytes:
-    """Return one record in one piece; an unreadable one as its sealed rows, for whoever can open them."""
+@dataclass(frozen=True)
+class Taken:
+    """What an import did with one piece."""
+
+    id: str
+    new: bool  # False: it was there already
+    is_record: bool = True  # False: a follow-up without one
+
+
+def exportable(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of what may travel: records that nobody is sending, then follow-ups without one."""
+    records = connection.execute("SELECT id FROM record WHERE state <> 'sending' ORDER BY seq")
+    return [row["id"] for row in records] + followups.without_record(connection)
+
+
+def packed(connection: sqlite3.Connection, vault: Vault, case: str) -> bytes:
+    """Return one record, or follow-up without one, in one piece. AgentError E3110 where there is neither.
+
+    What is unreadable goes as its sealed rows, for whoever can open them.
+    """
+    row = followups.open_row(connection, case)
+    if row is None or _has(connection, case):
+        return _packed_record(connection, vault, case)
+    head = {"version": VERSION, "case": case}
+    try:
+        return _joined({**head, "followup": followups.plain(vault, row)}, {})
+    except AgentError as error:
+        sealed = {kind: row[kind] for kind in ("wrapped_key", "sealed")}
+        return _joined({**head, "unreadable": error.code}, sealed)
+
+
+def _has(connection: sqlite3.Connection, record: str) -> bool:
+    return connection.execute("SELECT 1 FROM record WHERE id = ?", (record,)).fetchone() is not None
+
+
+def _packed_record(connection: sqlite3.Connection, vault: Vault, record: str) -> bytes:
     row = find(connection, record)
     if row["state"] == "sending":
         raise AgentError("E3115", record=record)
@@ -65,8 +101,12 @@ def packed(connection: sqlite3.Connection, vault: Vault, record: str) -> bytes:
             head["unreadable"] = error.code
             bodies = _sealed(connection, row)
     head["followup"] = followups.open_of(connection, vault, record)
-    head["bodies"] = {kind: len(body) for kind, body in bodies.items()}
-    text = json.dumps(head, ensure_ascii=False).encode()
+    return _joined(head, bodies)
+
+
+def _joined(head: Mapping[str, Any], bodies: Mapping[str, bytes]) -> bytes:
+    lengths = {kind: len(body) for kind, body in bodies.items()}
+    text = json.dumps({**head, "bodies": lengths}, ensure_ascii=False).encode()
     return _LENGTH.pack(len(text)) + text + b"".join(bodies.values())
 
 
@@ -81,19 +121,42 @@ def unpack(
     entry: bytes,
     pseudonym: Callable[[str], str],
     now: datetime,
-) -> tuple[str, bool]:
-    """Take one record in, under keys of this machine. Return its id, and False when it was there already.
+) -> Taken:
+    """Take one record, or follow-up without one, in, under keys of this machine.
 
     AgentError E3124 for a piece that is none or of a later version, E3125 for one that went unreadable
     already, E3109 for other content under an id that is there.
     """
     head, bodies = _parted(entry)
-    meta = {name: head["meta"].get(name) for name in _META}
+    case, is_record = _id(head), "meta" in head
     if "unreadable" in head:
-        raise AgentError("E3125", record=meta["id"], cause=head["unreadable"])
+        # Whom the case is about lies under a key of its own: it may be readable where the record is not.
+        _take_case(connection, vault, case, head)
+        raise AgentError("E3125", record=case, cause=head["unreadable"])
+    if not is_record:
+        return Taken(case, _take_case(connection, vault, case, head), is_record)
+    return Taken(case, _take_record(connection, vault, head, bodies, pseudonym, now))
+
+
+def _take_case(connection: sqlite3.Connection, vault: Vault, case: str, head: Mapping[str, Any]) -> bool:
+    if head.get("followup") is None:
+        return False
     with transaction(connection, durable=True):
-        if connection.execute("SELECT 1 FROM record WHERE id = ?", (meta["id"],)).fetchone():
-            return meta["id"], False
+        return followups.insert_within(connection, followups.of_import(vault, case, head["followup"]))
+
+
+def _take_record(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    head: Mapping[str, Any],
+    bodies: Mapping[str, bytes],
+    pseudonym: Callable[[str], str],
+    now: datetime,
+) -> bool:
+    meta = {name: head["meta"].get(name) for name in _META}
+    with transaction(connection, durable=True):
+        if _has(connection, meta["id"]):
+            return False
         if bodies:
             number = json.loads(bodies["facts"])["number"]
             _insert_whole(connection, vault, meta, bodies, pseudonym(number))
@@ -104,7 +167,11 @@ def unpack(
             _insert_receipt(connection, meta["id"], head["receipt"])
         if head.get("followup") is not None:
             followups.insert_within(connection, followups.of_import(vault, meta["id"], head["followup"]))
-    return meta["id"], True
+    return True
+
+
+def _id(head: Mapping[str, Any]) -> Any:
+    return head["meta"]["id"] if "meta" in head else head["case"]
 
 
 def _parted(entry: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -118,7 +185,7 @@ def _parted(entry: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
         for kind, size in head["bodies"].items():
             bodies[kind] = entry[at : at + size]
             at += size
-        if at != len(entry) or not isinstance(head["meta"]["id"], str):
+        if at != len(entry) or not isinstance(_id(head), str):
             raise AgentError("E3124")
     except (struct.error, ValueError, KeyError, TypeError, AttributeError):
         raise AgentError("E3124") from None
