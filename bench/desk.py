@@ -34,6 +34,8 @@ LOOKS_A_SECOND = 5
 REPEATS = 30
 #: How long the daemon is watched.
 WATCHED_S = 20.0
+#: What a camera delivers while somebody sits before it.
+SIZES = ((1280, 720), (1920, 1080))
 
 
 def run() -> None:
@@ -42,7 +44,7 @@ def run() -> None:
     engine = load(Face())
     if engine is None:
         raise SystemExit("no face engine")
-    for line in chain(_engine(engine), _daemon()):
+    for line in chain(_engine(engine), _daemon(), _faces()):
         print(line, flush=True)
 
 
@@ -101,6 +103,31 @@ def _daemon() -> Iterator[str]:
                 yield _verdict(f"{what}: resident MB, vision process", _resident(vision), VISION_MB)
 
 
+def _faces() -> Iterator[str]:
+    """Memory with somebody before the camera whom no gate lets pass: every look is kept as long as may be."""
+    with tempfile.TemporaryDirectory(prefix="bench-desk-") as name:
+        for width, height in SIZES:
+            camera = Path(name, f"{height}.avi")
+            _film(camera, width, height)
+            with _running(Path(name, str(height)), camera, 10.0) as daemon:
+                time.sleep(12)
+                (vision,) = [child for child in daemon.children() if "agent.vision.child" in child.cmdline()]
+                shares, most = _shares([vision], WATCHED_S), _most_resident(vision, WATCHED_S)
+                what = f"a blurred face at {width}x{height}"
+                yield _verdict(f"{what}: share of a core, vision process", shares[0], LOOP_SHARE)
+                yield _verdict(f"{what}: most MB resident, vision process", most, VISION_MB)
+
+
+def _film(path: Path, width: int, height: int) -> None:
+    """Film a blurred face for two seconds. Of a still the camera hands out one and the same array."""
+    seen = cv2.resize(portraits.live("collins"), (width, height), interpolation=cv2.INTER_AREA)
+    frame = cv2.GaussianBlur(seen, (0, 0), height / 120)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15.0, (width, height))
+    for _ in range(30):
+        writer.write(frame)
+    writer.release()
+
+
 @contextmanager
 def _running(folder: Path, camera: Path, loop_s: float | None) -> Iterator[psutil.Process]:
     """Run a daemon beside a simulated reader, each in a process of its own."""
@@ -139,6 +166,14 @@ def _shares(processes: list[psutil.Process], seconds: float) -> list[float]:
 
 def _resident(process: psutil.Process) -> float:
     return float(process.memory_info().rss / 2**20)
+
+
+def _most_resident(process: psutil.Process, seconds: float) -> float:
+    end, most = time.monotonic() + seconds, 0.0
+    while time.monotonic() < end:
+        most = max(most, _resident(process))
+        time.sleep(0.05)
+    return most
 
 
 def _verdict(what: str, found: float, limit: float) -> str:

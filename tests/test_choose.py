@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.face import align
-from agent.face.detector import Face
 from agent.face.quality import Quality
 from agent.face.recogniser import Embedding
-from agent.vision.choose import AGREE, APART_S, FRAMES, KEPT, Candidate, choose, keep
+from agent.vision.choose import AGREE, APART_S, FRAMES, KEPT, Candidate, Shot, choose, keep
 from drivers.camera import Frame
 
-FACE = Face((0.0, 0.0, 100.0, 100.0), align.TEMPLATE, 0.9)
 PIXEL = np.zeros((1, 1, 3), np.uint8)
 
 
@@ -24,7 +22,8 @@ def candidate(at: float, person: int, sharpness: float = 1.5, reason: str = "") 
     measured = Quality(100.0, 0.0, 0.0, 0.55, 0.0, 120.0, 0.0, sharpness)
     embedding = np.zeros(4, np.float32)
     embedding[person] = 1.0
-    return Candidate(Frame(PIXEL, at), FACE, measured, reason, embedding)
+    shot = Shot(Frame(PIXEL.copy(), at), lambda image: b"%f" % at)
+    return Candidate(shot, PIXEL, measured, reason, embedding)
 
 
 def known(one: Candidate) -> Embedding:
@@ -35,7 +34,7 @@ def known(one: Candidate) -> Embedding:
 def test_the_best_three_apart_are_chosen() -> None:
     frames = [candidate(0.2 * number, 0, 1.0 + 0.1 * number) for number in range(8)]
     chosen = choose(frames, known)
-    assert [round(one.frame.at, 1) for one in chosen.frames] == [1.4, 1.0, 0.6]
+    assert [round(one.at, 1) for one in chosen.frames] == [1.4, 1.0, 0.6]
     assert not chosen.disagreed
 
 
@@ -69,14 +68,18 @@ def test_what_is_chosen_is_apart_and_of_one_face(frames: list[Candidate]) -> Non
     assert len(chosen) == min(len(chosen), FRAMES)
     assert bool(chosen) == bool(frames)
     for one, other in itertools.combinations(chosen, 2):
-        assert abs(one.frame.at - other.frame.at) >= APART_S
+        assert abs(one.at - other.at) >= APART_S
         assert float(known(one) @ known(other)) >= AGREE
 
 
 @given(st.lists(made, max_size=40))
-def test_few_frames_are_kept_and_the_newest_always(frames: list[Candidate]) -> None:
+def test_few_frames_are_kept_the_newest_always_and_pixels_of_the_best_alone(frames: list[Candidate]) -> None:
     kept: list[Candidate] = []
-    for one in frames:
+    pixels = [weakref.ref(one.shot._image) for one in frames]
+    for number, one in enumerate(frames, 1):
         keep(kept, one)
         assert kept[-1] is one
         assert len(kept) <= KEPT
+        whole = sum(picture() is not None for picture in pixels[:number])
+        assert whole == 1, "the pixels of every frame but the best one are given back"
+    assert all(one.shot.jpeg() == b"%f" % one.at for one in kept)

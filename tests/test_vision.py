@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,18 @@ from vision_support import card, need_weights, picture, still, until, vision
 
 from agent import images
 from agent.catalogue import AgentError
-from agent.config.schema import Face
+from agent.config.schema import Face, Images
 from agent.face import engine
 from agent.records import FaceResult
 from agent.simulate import portraits
 from agent.vision import Observation
 from agent.vision.camera import LiveCamera
-from agent.vision.observe import Observer, Seen
+from agent.vision.observe import Observer, Seen, encoded
 from agent.vision.preview import preview
 from agent.vision.protocol import MAX_HEADER, WINDOW_S, BrokenStream, Decoder, Message
 from drivers.camera import Frame, View
+
+AS_SENT = partial(encoded, limits=Images())
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=10),
@@ -215,7 +218,7 @@ def test_a_stop_brings_what_had_been_compared_by_then(tmp_path: Path) -> None:
     looks: list[Seen] = []
     watching = LiveCamera(str(still(tmp_path / "camera.png", "hopper")), View(), None, lambda *_: None)
     # A try takes three to five looks: after twelve at least two have been compared.
-    observer = Observer(watching, engine.load(face), face, lambda: len(looks) >= 12, looks.append)
+    observer = Observer(watching, engine.load(face), face, AS_SENT, lambda: len(looks) >= 12, looks.append)
     with watching.watched():
         result = observer.observe(card("collins"), time.monotonic(), 8.0)
     watching.close()
@@ -223,12 +226,14 @@ def test_a_stop_brings_what_had_been_compared_by_then(tmp_path: Path) -> None:
     assert result.verdict.result is FaceResult.FAILED
     assert 2 <= result.verdict.attempts < 10
     assert result.camera is not None
+    # Kept as a JPEG since its try was over, and the same as if it had been made now.
+    assert result.camera.jpeg() == AS_SENT(looks[0].frame.image)
 
 
 def test_no_frame_from_long_after_the_card_is_used(tmp_path: Path) -> None:
     need_weights()
     watching = LiveCamera(str(still(tmp_path / "camera.png")), View(), None, lambda *_: None)
-    observer = Observer(watching, engine.load(Face()), Face(), lambda: False)
+    observer = Observer(watching, engine.load(Face()), Face(), AS_SENT, lambda: False)
     with watching.watched():
         until(lambda: watching.up)
         late = observer.observe(card(), time.monotonic() - WINDOW_S - 1, 8.0)

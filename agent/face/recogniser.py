@@ -47,8 +47,15 @@ class Recogniser:
             raise AgentError("E2203", path=model, reason=f"{length} values, not {embedding}")
 
     def embed(self, image: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> Embedding:
-        """Return the embedding of one face of a BGR picture: the mean of its crop and the mirror image."""
-        crop = align.crop(image, landmarks, self._rules.side)
+        """Return the embedding of one face of a BGR picture."""
+        return self.embed_crop(self.crop(image, landmarks))
+
+    def crop(self, image: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Return all that is needed of a BGR picture to embed a face of it: the aligned crop."""
+        return align.crop(image, landmarks, self._rules.side)
+
+    def embed_crop(self, crop: NDArray[np.uint8]) -> Embedding:
+        """Return the embedding of an aligned crop: the mean of it and the mirror image."""
         mirrored = np.ascontiguousarray(crop[:, ::-1])
         return normalised(normalised(self._forward(crop)) + normalised(self._forward(mirrored)))
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from agent.catalogue import AgentError
@@ -21,6 +22,7 @@ from agent.face.engine import FaceEngine
 from agent.face.score import threshold_of
 from agent.vision import liveness
 from agent.vision.camera import LiveCamera
+from agent.vision.choose import Encode
 from agent.vision.observe import Observer, Result, Seen, encoded
 from agent.vision.preview import preview
 from agent.vision.protocol import BrokenStream, Decoder, Message
@@ -53,29 +55,31 @@ class Child:
         limits = Images.model_validate(start.values["images"])
         camera = self._camera(start.values["camera"])
         loaded = self._engine(face)
-        observer = Observer(camera, loaded, face, self._abandoned, self._look)
+        encode = partial(encoded, limits=limits)
+        observer = Observer(camera, loaded, face, encode, self._abandoned, self._look)
         self._send(Message("ready"))
         while True:
             request = self._requests.get()
             if request.kind == "compare":
                 self._compare(loaded, face, request)
             else:
-                self._serve(camera, observer, face, limits, request)
+                self._serve(camera, observer, face, encode, request)
 
     def _serve(
-        self, camera: LiveCamera, observer: Observer, face: Face, limits: Images, request: Message
+        self, camera: LiveCamera, observer: Observer, face: Face, encode: Encode, request: Message
     ) -> None:
         values = request.values
         self._current, self._told = values["request"], None
         with camera.watched():
             result = observer.observe(request.blobs["card"], values["presented_at"], values["limit_s"])
         self._seen = None
-        jpeg = encoded(None if result.camera is None else result.camera.image, limits)
+        jpeg = b"" if result.camera is None else result.camera.jpeg()
+        card = b"" if result.card is None else encode(result.card)
         verdict = result.verdict
         if face.liveness.command and jpeg and not result.aborted:
             verdict = replace(verdict, liveness=liveness.asked(face.liveness, jpeg))
         answer = {**_answer(result), "request": values["request"], "verdict": verdict.to_values()}
-        self._send(Message("observed", answer, {"camera": jpeg, "card": encoded(result.card, limits)}))
+        self._send(Message("observed", answer, {"camera": jpeg, "card": card}))
 
     def _compare(self, loaded: FaceEngine | None, face: Face, request: Message) -> None:
         """Compare two pictures that were taken long ago: the card's came late."""

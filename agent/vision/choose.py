@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from agent.face.detector import Face
+import numpy as np
+from numpy.typing import NDArray
+
 from agent.face.quality import Quality
 from agent.face.recogniser import Embedding
 from drivers.camera import Frame
+
+Encode = Callable[[NDArray[np.uint8]], bytes]
 
 #: How many frames are averaged.
 FRAMES = 3
@@ -20,19 +24,51 @@ FRAMES = 3
 APART_S = 0.3
 #: Cosine between two embeddings below which they are not taken for the same face.
 AGREE = 0.6
-#: Good frames kept: beyond that the worst goes. A frame of 1080p is 6 MB.
+#: Candidates kept: beyond that the worst goes.
 KEPT = 6
+
+
+class Shot:
+    """A frame that may be sent: its pixels, and from `jpeg` on only the picture that would be sent of it.
+
+    Whichever candidate proves to be of the right face may be sent, so none can be dropped before its time;
+    but a frame of 1080p is 6 MB, and its JPEG less than a tenth. It is encoded once, from the camera's own
+    pixels and as what is sent always was: sooner or later makes the same bytes. (As PNG, without loss, a
+    frame takes twenty times as long and more than half its room.)
+    """
+
+    def __init__(self, frame: Frame, encode: Encode) -> None:
+        self.at = frame.at
+        self._encode = encode
+        self._image: NDArray[np.uint8] | None = frame.image
+        self._jpeg = b""
+
+    def jpeg(self) -> bytes:
+        """Return the picture as it is sent; the pixels are let go. AgentError E2501 when it does not fit."""
+        if self._image is not None:
+            self._jpeg, self._image = self._encode(self._image), None
+        return self._jpeg
 
 
 @dataclass(eq=False)
 class Candidate:
-    """A frame with one face; embedded when it is first needed."""
+    """A frame with one face: picture to send, crop to embed when that is first needed."""
 
-    frame: Frame
-    face: Face
+    shot: Shot
+    crop: NDArray[np.uint8] = field(repr=False)
     quality: Quality
     reason: str  # the gate that it did not pass, "" for a good one
     embedding: Embedding | None = field(default=None, repr=False)
+
+    @property
+    def at(self) -> float:
+        """Return when it was taken, in monotonic seconds."""
+        return self.shot.at
+
+    @property
+    def order(self) -> tuple[bool, float]:
+        """Return what ranks it: a good one before any other, then quality."""
+        return self.reason == "", self.quality.rank
 
 
 @dataclass(frozen=True)
@@ -45,7 +81,7 @@ class Choice:
 
 def choose(candidates: Sequence[Candidate], embed: Callable[[Candidate], Embedding]) -> Choice:
     """Return up to FRAMES agreeing candidates: the first full group by rank, else the largest."""
-    ranked = sorted(candidates, key=lambda one: (one.reason == "", one.quality.rank), reverse=True)
+    ranked = sorted(candidates, key=lambda one: one.order, reverse=True)
     largest = Choice(())
     disagreed = False
     for seed in ranked:
@@ -66,7 +102,7 @@ def _around(
     for one in ranked:
         if len(group) == FRAMES:
             break
-        if any(abs(one.frame.at - other.frame.at) < APART_S for other in group):
+        if any(abs(one.at - other.at) < APART_S for other in group):
             continue
         if all(float(embed(one) @ embed(other)) >= AGREE for other in group):
             group.append(one)
@@ -76,7 +112,14 @@ def _around(
 
 
 def keep(candidates: list[Candidate], one: Candidate) -> None:
-    """Add a candidate; the worst leaves when there are too many, the newest never."""
+    """Add a candidate; the worst leaves when there are too many, the newest never.
+
+    Only the best one keeps its pixels: nearly always it is the one that is sent, and encoded for that alone.
+    """
     if len(candidates) >= KEPT:
-        candidates.remove(min(candidates, key=lambda other: (other.reason == "", other.quality.rank)))
+        candidates.remove(min(candidates, key=lambda other: other.order))
     candidates.append(one)
+    best = max(candidates, key=lambda other: other.order)
+    for other in candidates:
+        if other is not best:
+            other.shot.jpeg()

@@ -24,7 +24,7 @@ from agent.face.recogniser import Embedding
 from agent.face.score import threshold_of
 from agent.records import FaceResult, FaceVerdict, FrameQuality, Try
 from agent.vision.camera import LiveCamera
-from agent.vision.choose import APART_S, FRAMES, Candidate, Choice, choose, keep
+from agent.vision.choose import APART_S, FRAMES, Candidate, Choice, Encode, Shot, choose, keep
 from agent.vision.protocol import WINDOW_S
 from drivers.camera import Frame
 from drivers.errors import PhotoError
@@ -50,10 +50,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Result:
-    """What one attempt brought. `camera` is the frame to send, None when there was none at all."""
+    """What one attempt brought. `camera` is the picture to send, None when there was none at all."""
 
     verdict: FaceVerdict
-    camera: Frame | None
+    camera: Shot | None
     card: NDArray[np.uint8] | None = field(repr=False)
     reason: str
     aborted: bool = False
@@ -64,7 +64,7 @@ class Take:
     """The frames of one attempt; the candidates are those of the try under way."""
 
     candidates: list[Candidate] = field(default_factory=list)
-    best: Frame | None = None  # what is sent
+    best: Shot | None = None  # what is sent
     last: Frame | None = None
     reason: str = CAMERA_MISSING
     best_effort: bool = False
@@ -72,19 +72,24 @@ class Take:
 
 
 class Observer:
-    """Carries out attempts, one at a time. `abandoned`: somebody said stop; `seen` hears of each look."""
+    """Carries out attempts, one at a time. `encode` makes of a frame what is sent of it.
+
+    `abandoned`: somebody said stop; `seen` hears of each look.
+    """
 
     def __init__(
         self,
         camera: LiveCamera,
         engine: Engine | None,
         face: Face,
+        encode: Encode,
         abandoned: Callable[[], bool],
         seen: Callable[[Seen], None] = lambda seen: None,
     ) -> None:
         self._camera = camera
         self._engine = engine
         self._face = face
+        self._encode = encode
         self._abandoned = abandoned
         self._seen = seen
 
@@ -102,7 +107,9 @@ class Observer:
             verdict = self._compared(take, known, choice, presented_at)
             if verdict.result is FaceResult.PASSED or time.monotonic() >= last_moment or self._abandoned():
                 break
-            since, take.candidates = take.candidates[-1].frame.at, []
+            since, take.candidates = take.candidates[-1].at, []
+            if take.best is not None:
+                take.best.jpeg()  # a fresh try needs the room
         return self._result(take, card, known, verdict)
 
     def _collect(self, take: Take, since: float, deadline: float) -> Choice:
@@ -137,12 +144,14 @@ class Observer:
         take.reason = judged.reason
         self._seen(Seen(frame, judged.reason, None if judged.face is None else judged.face.box))
         if judged.face is not None and judged.quality is not None and judged.reason not in quality.HARD:
-            keep(take.candidates, Candidate(frame, judged.face, judged.quality, judged.reason))
+            crop = self._engine.crop(frame.image, judged.face)
+            shot = Shot(frame, self._encode)
+            keep(take.candidates, Candidate(shot, crop, judged.quality, judged.reason))
 
     def _enough(self, take: Take) -> Choice | None:
         """Return the good frames once there are FRAMES of one face with as many looks between as may be."""
         good = [one for one in take.candidates if not one.reason]
-        if len(good) < FRAMES or good[-1].frame.at - good[0].frame.at < (FRAMES - 1) * APART_S:
+        if len(good) < FRAMES or good[-1].at - good[0].at < (FRAMES - 1) * APART_S:
             return None
         choice = choose(good, self._embedded)
         return choice if len(choice.frames) == FRAMES else None
@@ -164,7 +173,7 @@ class Observer:
         if one.embedding is None:
             if self._engine is None:
                 raise ValueError("candidates without an engine")
-            one.embedding = self._engine.embed(one.frame.image, one.face)
+            one.embedding = self._engine.embed_crop(one.crop)
         return one.embedding
 
     def _compared(self, take: Take, known: Embedding, choice: Choice, presented_at: float) -> FaceVerdict:
@@ -175,7 +184,7 @@ class Observer:
         verdict = faces.compare(self._engine, known, live, threshold_of(self._face))
         measured = tuple(_measured(one, presented_at) for one in choice.frames)
         take.tries.append(Try(verdict.cosine or 0.0, verdict.score or 0.0, measured))
-        take.best = choice.frames[0].frame
+        take.best = choice.frames[0].shot
         return replace(
             verdict, attempts=len(take.tries), tries=tuple(take.tries), best_effort=take.best_effort
         )
@@ -185,7 +194,7 @@ class Observer:
     ) -> Result:
         if verdict is None:
             verdict = not_verified(self._why_not(take, card, known))
-            take.best = _best_picture(take)
+            take.best = self._best_picture(take)
         reason = take.reason if verdict.result is FaceResult.NOT_VERIFIED or verdict.best_effort else ""
         return Result(verdict, take.best, card, reason, aborted=self._abandoned())
 
@@ -196,18 +205,17 @@ class Observer:
             return "engine_none" if self._face.engine == "none" else "engine_missing"
         return "card_no_face" if known is None else take.reason
 
-
-def _best_picture(take: Take) -> Frame | None:
-    """Return the frame to send where nothing was compared: the best one of a face, else the last one."""
-    if not take.candidates:
-        return take.last
-    return max(take.candidates, key=lambda one: (one.reason == "", one.quality.rank)).frame
+    def _best_picture(self, take: Take) -> Shot | None:
+        """Return what to send where nothing was compared: the best one of a face, else the last one."""
+        if take.candidates:
+            return max(take.candidates, key=lambda one: one.order).shot
+        return None if take.last is None else Shot(take.last, self._encode)
 
 
 def _measured(one: Candidate, presented_at: float) -> FrameQuality:
     found = one.quality
     return FrameQuality(
-        after_ms=round((one.frame.at - presented_at) * 1000),
+        after_ms=round((one.at - presented_at) * 1000),
         eye_px=round(found.eye_px, 1),
         roll_deg=round(found.roll_deg, 1),
         yaw=round(found.yaw, 3),
@@ -228,8 +236,6 @@ def _decoded(picture: bytes) -> NDArray[np.uint8] | None:
         return None
 
 
-def encoded(picture: NDArray[np.uint8] | None, limits: Images) -> bytes:
-    """Return a picture as it will be sent, b"" for none."""
-    if picture is None:
-        return b""
+def encoded(picture: NDArray[np.uint8], limits: Images) -> bytes:
+    """Return a picture as it will be sent."""
     return images.encode(picture, limits.target_bytes, limits.max_base64_chars // 4 * 3)

