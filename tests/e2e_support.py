@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,9 +21,14 @@ import codes_seen
 import cv2
 
 from agent.simulate import portraits, site
+from drivers.simulator import cards as deck
+from drivers.simulator.cards import SimulatedCard
+from drivers.simulator.reader import SimulatedReader, parse_faults
 
 #: A step that takes longer than this on a shared machine is hung.
 PATIENCE_S = 60.0
+#: How long a registrar waits for a card to be kept; how long a hand takes to lay the next one down.
+CARD_S, HAND_S = 20.0, 0.4
 
 
 def wait_for(what: str, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
@@ -144,6 +151,39 @@ class Site:
             arguments += ["--fault", fault]
         process = Process(arguments, self.folder / "reader.log")
         return self._up(process, "the simulated reader is there", self.reader_link.exists)
+
+    @contextmanager
+    def registrar(self, cards: int, *faults: str, patience_s: float = CARD_S) -> Iterator[SimulatedReader]:
+        """Lay so many cards down as a person does: the next one when this one was kept, however long it takes.
+
+        A card of which nothing comes - the daemon was killed over it - is laid down once more after `patience_s`.
+        """
+        laid, pictures = deck.generate(1, cards), [portraits.path(name) for name in ("collins", "hopper")]
+        stop = threading.Event()
+
+        def lay(card: SimulatedCard) -> bool:
+            before, given_up = len(self.kept()), time.monotonic() + patience_s
+            reader.place(card)
+            while len(self.kept()) == before and time.monotonic() < given_up and not stop.wait(0.05):
+                pass
+            reader.lift()
+            stop.wait(HAND_S)
+            return len(self.kept()) > before
+
+        def work() -> None:
+            for card in laid:
+                while not stop.is_set() and not lay(card):
+                    pass
+
+        with SimulatedReader(laid, pictures, None, parse_faults(faults)) as reader:
+            reader.link(self.reader_link)
+            person = threading.Thread(target=work, name="registrar")
+            person.start()
+            try:
+                yield reader
+            finally:
+                stop.set()
+                person.join()
 
     @staticmethod
     def _up(process: Process, what: str, condition: Callable[[], bool]) -> Process:

@@ -27,7 +27,7 @@ def run_under_kills(site: Site, cards: int, kills: int, seed: int) -> None:
     rng = random.Random(seed)
     moments = sorted(rng.sample(range(1, cards - 1), kills))
     patience_s = PATIENCE_S + 6.0 * cards
-    with site.platform("lost-answer=7"), site.reader(2 * cards, 0.4):
+    with site.platform("lost-answer=7"), site.registrar(2 * cards, patience_s=8.0):
         daemon = site.daemon()
         try:
             for moment in moments:
@@ -85,7 +85,7 @@ def test_two_hundred_cards_while_killed_ten_times(tmp_path: Path) -> None:
 
 def test_no_field_of_any_card_reaches_log_state_or_ledger(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    with site.platform(), site.reader(2, 0.4), site.daemon() as daemon:
+    with site.platform(), site.registrar(2), site.daemon() as daemon:
         wait_for("both cards accepted", lambda: len(set(site.accepted())) >= 2)
         assert daemon.terminate(STOP_S) == 0
     canaries = [field.encode() for card in deck.generate(1, 2) for field in card.personal_fields()]
@@ -113,7 +113,7 @@ def test_a_missing_reader_and_camera_are_told_once_and_come_back_by_themselves(t
     with site.platform(), site.daemon() as daemon:
         wait_for("the reader is missed", lambda: "[E1101]" in site.log())
         wait_for("the camera is missed", lambda: "[E2101]" in site.log())
-        with site.reader(3, 1.0):
+        with site.registrar(3, patience_s=5.0):
             wait_for("a card without a camera is not verified", lambda: site.log().count("[I1003]") == 1)
             wait_for(
                 "the screen says that the camera is missing", lambda: "E2101" in site.cli("status").stdout
