@@ -27,9 +27,11 @@ lint: $(READY)  ## style, types, import directions
 soak: $(READY) $(WEIGHTS) $(TOOLS)  ## the long runs: cards under SIGKILL, a million power cuts, a year
 	$(BIN)/pytest -m soak --timeout=3600 $(ARGS)
 
-bench: $(READY) $(BENCH)  ## the outbox beside the disk's own limit and four other queues; ARGS=--quick for ours alone
+bench: $(READY) $(WEIGHTS) $(BENCH)  ## each part beside its limit; ARGS=--quick for the outbox alone and short
 	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.reader
 	$(BIN)/python -m bench.daemon
+	$(BIN)/python -m bench.page  # needs chromium
 
 docs: $(READY)  ## config.example.yaml and the generated pages of docs/zh
 	$(BIN)/python docs/generate.py

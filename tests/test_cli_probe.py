@@ -131,6 +131,18 @@ def test_the_yaml_can_be_pasted_and_says_why_it_is_sure(bench: Bench) -> None:
     assert pasted["platform"]["encrypt"] is True
     assert pasted["platform"]["conventions"]["cipher_encoding"] == "hex"
     assert "sex_width" not in pasted["platform"]["conventions"], "only what was proven"
+    assert "Then run kiosk-agent check and kiosk-agent reload" in done.stdout
+
+
+def test_what_only_a_restart_changes_is_not_left_to_a_reload(bench: Bench) -> None:
+    content = yaml.safe_load(bench.config.read_text("utf-8"))
+    content["platform"]["encrypt"] = False
+    bench.config.write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
+    done = bench.run("--lang", "en")
+    assert done.returncode == 0
+    assert "Then run kiosk-agent check and systemctl restart kiosk-agent" in done.stdout
+    # Switching encryption on needs nobody's word.
+    assert "in writing" not in done.stdout
 
 
 def test_every_step_is_explained_in_both_languages(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from e2e_support import wait_for
 from installed_support import ETC, ROOT, Hospital, package, variant
 
 from agent.clock import SHANGHAI
+from agent.journal import message_id
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(900)]
 
@@ -112,6 +114,11 @@ def test_fifty_records_arrive_over_reload_stop_upgrade_and_rollback(debian: Mach
     assert len(ids) == counts["delivered"] == counts["accepted"] >= 50
     assert counts["difference"] == 0
     assert debian.show("NRestarts") == "0"
+    # Each arrival is a journal entry that can be asked for by code, by message and by record.
+    arrived = [json.loads(line) for line in debian.journal("-o", "json", "AGENT_CODE=I5003").splitlines()]
+    assert {entry["RECORD"] for entry in arrived} == {entry["REQUEST"] for entry in arrived} == ids
+    assert {entry["MESSAGE_ID"] for entry in arrived} == {message_id("I5003")}
+    assert all("平台已接收" in entry["MESSAGE"] for entry in arrived)
 
 
 def in_force(debian: Machine) -> str:

@@ -236,14 +236,17 @@ class Session:
             )
         click.echo(self._yaml(end, guess))
         if end.cause is None:
+            # What waits follows new conventions at a reload; whether it is encrypted at all, at a restart.
+            switched = guess.encrypt != self.config.platform.encrypt
+            then = "systemctl restart kiosk-agent" if switched else "kiosk-agent reload"
             self._say(
-                "然后运行 kiosk-agent check 和 kiosk-agent reload。排队的记录将按新约定发出。",
-                "Then run kiosk-agent check and kiosk-agent reload. What waits goes out by these.",
+                f"然后运行 kiosk-agent check 和 {then}。排队的记录将按新约定发出。",
+                f"Then run kiosk-agent check and {then}. What waits goes out by these.",
             )
-        if guess.encrypt != self.config.platform.encrypt:
+        if self.config.platform.encrypt and not guess.encrypt:
             self._say(
-                "注意：platform.encrypt 与现在的配置不同。关闭加密前须有卫健委的书面同意：记录含个人信息。",
-                "Note: platform.encrypt differs from what is configured. Switch encryption off only if the "
+                "注意：platform.encrypt 将改为 false。关闭加密前须有卫健委的书面同意：记录含个人信息。",
+                "Note: platform.encrypt goes from true to false. Switch encryption off only if the "
                 "health commission says so in writing: records are personal data.",
             )
 
