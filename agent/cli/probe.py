@@ -182,8 +182,9 @@ class Session:
                     time.sleep(interval_s)
                 self._show_try(following)
                 reading = self.asker.ask(following)
-                self._show_answer(reading)
+                # Counted before it is shown: whoever interrupts goes by what the screen says.
                 self.steps.append((following, reading))
+                self._show_answer(reading)
                 search = search.after(following, reading)
         except KeyboardInterrupt:
             self._say(
