@@ -134,6 +134,7 @@ class Folder:
                 self._set_aside(name, stamp, error)
             return
         except Exception as error:
+            # Whatever one file does to a library: it is set aside under a code, and the folder goes on.
             log.debug("taking a file", exc_info=error)
             self._set_aside(name, stamp, AgentError("E8404", cause=type(error).__name__))
             return

@@ -227,6 +227,7 @@ class Station:
             try:
                 answer = self._work.look(presented, since)
             except Exception as error:
+                # The edge of a thread: without an answer the desk would wait for this look for ever.
                 logs.say(log, "E2306", cause=type(error).__name__)
                 log.debug("look", exc_info=error)
                 answer = events.LookFailed(presented.attempt, "E2306")
