@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config.schema import MAX_OPERATOR_CHARS, Config
+from agent.hmpt import entered
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Operators:
     def sign_in(self, name: str) -> str:
         """Let somebody be the operator from now on. Return the name as it will be sent.
 
-        Chosen from the list or typed. AgentError E2601 for a blank name or one of more than 10 characters.
+        Chosen from the list or typed. AgentError E2601 for a name that the platform would not take.
         """
-        plain = " ".join(name.split())
-        if not plain or len(plain) > MAX_OPERATOR_CHARS or not plain.isprintable():
-            raise AgentError("E2601", limit=MAX_OPERATOR_CHARS)
+        conventions = self._config().platform.conventions
+        try:
+            plain = entered.value("operationUser", name, conventions)
+        except AgentError:
+            raise AgentError("E2601", limit=MAX_OPERATOR_CHARS, unit=conventions.length_unit) from None
         hours = self._config().operators.sign_in_h
         with self._lock:
             self._signed_in = SignedIn(plain, self._clock.monotonic() + hours * 3600)

@@ -177,7 +177,18 @@ class Verification:
         return cls(**values)
 
 
-#: Fields that a supplement may fill. Anything else of a verification is what the chip or the engine said.
+#: What a person may supply or correct: its name in the platform's table 4.2, under which people meet it
+#: everywhere, and the field of the facts. Anything else is what chip, camera and engine said.
+ENTERED: Mapping[str, str] = {
+    "operationUser": "operator",
+    "sexCode": "sex_code",
+    "nationalCode": "nation_code",
+    "address": "address",
+    "police": "issuer",
+    "cardStartDate": "valid_from",
+    "cardEndDate": "valid_until",
+}
+#: Fields of the facts that a supplement may fill.
 SUPPLEMENTABLE = frozenset({"operator", "nation_code", "address", "issuer"})
 #: The time of a record that was made under a clock that nobody could trust: put right once, and only then.
 VERIFIED_AT = "verified_at"

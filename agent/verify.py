@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from agent.clock import Uptime
-from agent.config.schema import Device, Substitutes
+from agent.config.schema import Conventions, Device, Substitutes
+from agent.hmpt.checks import problems
 from agent.records import FaceVerdict, Hold, PictureKind, Verification
 from drivers.card import CardRecord
 
@@ -71,3 +72,19 @@ def reasons_to_hold(
     if not verification.clock_trusted:
         reasons[Hold.CLOCK] = "verifyTime"
     return reasons
+
+
+def lacking(
+    verification: Verification,
+    pictures: Mapping[PictureKind, bytes],
+    conventions: Conventions,
+    max_base64_chars: int,
+) -> Mapping[Hold, str]:
+    """Return why a record that does not come from the desk could not be sent: as there, and as rendering."""
+    holds = dict(reasons_to_hold(verification, pictures, conventions.substitutes))
+    known = set(holds.values()) | ({"nationalName"} if Hold.NATION in holds else set())
+    found = problems(verification, pictures, conventions, max_base64_chars)
+    told = [problem.told("en") for problem in found if problem.field not in known]
+    if told:
+        holds[Hold.FIELD] = "; ".join(told)
+    return holds

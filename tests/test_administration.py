@@ -81,9 +81,9 @@ def test_a_refused_record_is_sent_again_or_corrected(site: Site) -> None:
     assert answered(site, "outbox", "retry", ids["failed"])["state"] == "ready"
     refused(site, "E3114", "outbox", "retry", ids["delivered"])
     refused(site, "E3123", "outbox", "amend", ids["parked"], "--set", "name=别人")
-    refused(site, "E3114", "outbox", "amend", ids["ready"], "--set", "operator=王医生")
+    refused(site, "E3114", "outbox", "amend", ids["ready"], "--set", "operationUser=王医生")
     assert site.cli("outbox", "amend", ids["parked"], "--set", "operator").returncode == 2
-    amended = answered(site, "outbox", "amend", ids["parked"], "--set", "operator=王医生")
+    amended = answered(site, "outbox", "amend", ids["parked"], "--set", "operationUser=王医生")
     assert (amended["state"], amended["supersedes"]) == ("ready", ids["parked"])
     old = answered(site, "outbox", "show", ids["parked"])
     assert (old["state"], old["superseded_by"]) == ("discarded", amended["id"])
@@ -92,7 +92,7 @@ def test_a_refused_record_is_sent_again_or_corrected(site: Site) -> None:
         assert own.outbox.verification(amended["id"]).operator == "王医生"
         assert own.outbox.verification(ids["parked"]).operator == "测试员"
     (line,) = [line for line in trail(site) if line["what"] == "record.amended"]
-    assert line["fields"] == "operator"
+    assert line["fields"] == "operationUser"
     assert "王医生" not in json.dumps(trail(site), ensure_ascii=False)
 
 
@@ -195,7 +195,7 @@ def test_what_is_being_sent_cannot_be_touched_and_says_try_later(tmp_path: Path)
         record = put(own, verification())
     with site.platform("delay=60"), site.daemon() as daemon:
         wait_for("the record is being sent", lambda: answered(site, "outbox", "stats")["sending"] == 1)
-        for verb in (["retry"], ["discard", "--yes", "--reason", "x"], ["amend", "--set", "operator=x"]):
+        for verb in (["retry"], ["discard", "--yes", "--reason", "x"], ["amend", "--set", "operationUser=x"]):
             run = site.cli("outbox", verb[0], record, *verb[1:])
             assert run.returncode == 75
             assert "E3115" in run.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from pydantic import BaseModel
 from agent.catalogue import AgentError
 from agent.cli.main import cli
 from agent.config import Config, ConfigError, Finding, examine, load, shape
+from agent.config.forms import FORMS
 from agent.config.schema import Section
 from agent.config.writing import config_file, in_force
+from agent.intake.form import Form
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
 
@@ -61,6 +64,9 @@ def test_digits_in_text_keys_stay_as_written_and_dates_need_no_quotes(tmp_path: 
     assert config.outbox.max_bytes == 20 * 2**30
 
 
+LENGTHS = GOOD.replace("  encrypt: true\n", "  encrypt: true\n  conventions: {length_unit: utf8}\n")
+
+
 def changed(old: str, new: str) -> str:
     assert old in GOOD
     return GOOD.replace(old, new)
@@ -97,6 +103,7 @@ def changed(old: str, new: str) -> str:
         (GOOD + "audit: {keep_days: 183}\n", ["15:20 E6023"]),
         (GOOD + "operators: {default: 一二三四五六七八九十一}\n", ["15:22 E6022"]),
         (GOOD + "operators: {list: [甲, '']}\n", ["15:23 E6026"]),
+        (LENGTHS + "operators: {default: 王医生, list: [甲, 王医生甲]}\n", ["16:37 E6035"]),
         (GOOD + "console: {listen: everywhere}\n", ["15:19 E6025"]),
         (GOOD + "console: {listen: none}\n", []),
         (GOOD + "intake: {http: true}\n", ["15:16 E6050"]),
@@ -224,6 +231,30 @@ def test_doubtful_choices_are_warned_of_and_taken(text: str, code: str, tmp_path
 )
 def test_a_reader_that_could_not_be_opened_is_refused(addition: str, code: str, tmp_path: Path) -> None:
     assert [line.split()[1] for line in told(GOOD + addition, tmp_path)] == [code]
+
+
+def patterns(schema: Any) -> Iterator[str]:
+    """Yield every pattern of a JSON schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        schema = list(schema.values())
+    for inner in schema if isinstance(schema, list) else ():
+        yield from patterns(inner)
+
+
+@pytest.mark.parametrize("model", [Config, Form], ids=lambda model: model.__name__)
+def test_every_form_is_told_in_words(model: type[BaseModel]) -> None:
+    found = set(patterns(model.model_json_schema()))
+    assert found <= set(FORMS)
+    assert found
+
+
+def test_a_wrong_form_shows_no_regular_expression(tmp_path: Path) -> None:
+    (finding,) = examined(GOOD + "reader: {port: ttyUSB0}\n", tmp_path)[1]
+    assert "usb:VID:PID（各四位十六进制" in finding.line("zh")
+    assert "usb:VID:PID (four hex digits each" in finding.line("en")
+    assert not any(sign in finding.line(lang) for lang in ("zh", "en") for sign in "^$\\")
 
 
 @pytest.mark.parametrize("port", ["auto", "usb:0400:c35a", "usb:0400:C35A:A1", "/dev/ttyUSB0", "replay:/x"])

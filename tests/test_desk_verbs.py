@@ -109,7 +109,7 @@ def test_an_operator_is_there_until_signed_out_or_forgotten(window: Window) -> N
     assert window.ask("desk.sign_out") == {"operator": None}
     assert window.own.audit.count("operator.signed_in") == 2
     assert window.own.audit.count("operator.signed_out") == 1
-    for name in ("", "   ", "十一个字的名字实在太长了", "甲\x07"):
+    for name in ("", "   ", "十一个字的名字实在太长了", "甲\x07", "甲\u202e"):
         with pytest.raises(AgentError, match="E2601"):
             window.ask("desk.sign_in", name=name)
 

@@ -163,7 +163,7 @@ class Model(RuleBasedStateMachine):
             return
         lacking = {Hold.FIELD: "x"} if held else {}
         new, state = self.outbox.administration.amend(
-            record, {"address": "别处"}, who="it", holds=lambda *_: lacking
+            record, lambda _: {"address": "别处"}, lambda *_: lacking, "it"
         )
         assert self.outbox.verification(new).address == "别处"
         assert self.outbox.verification(record).address != "别处" or record in self.supplements

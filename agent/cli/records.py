@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from agent.cli import outbox_words as words
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.screen import print_json, table
 from agent.control.ask import ask
@@ -123,7 +124,17 @@ def retry(settings: Settings, record: str, as_json: bool) -> None:
     report(settings, result, "已重新排队", "queued again", as_json=as_json)
 
 
-@outbox.command()
+AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes its place, the old one stays as it was.
+
+{words.fields_help()}
+
+\b
+按字还是按字节计：platform.conventions.length_unit / what a length counts says that key.
+例 / such as: kiosk-agent outbox amend ID --set nationalCode=08 --set cardEndDate=长期
+"""
+
+
+@outbox.command(help=AMEND, short_help="更正被拒的记录 / correct a refused record")
 @click.argument("record")
 @click.option(
     "--set", "changes", multiple=True, required=True, metavar="FIELD=VALUE", help="更正的字段 / field"
@@ -131,13 +142,13 @@ def retry(settings: Settings, record: str, as_json: bool) -> None:
 @json_option
 @pass_settings
 def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bool) -> None:
-    """更正被拒的记录 / correct a refused record: a new one takes its place, the old one stays as it was."""
-    fields = {}
+    fields: dict[str, str] = {}
     for change in changes:
         name, equals, value = change.partition("=")
-        if not equals:
+        name = name.strip()
+        if not equals or name in fields:
             raise click.BadParameter(change, param_hint="--set FIELD=VALUE")
-        fields[name.strip()] = value
+        fields[name] = value
     result = ask(settings.config(), "outbox.amend", {"id": record, "changes": fields})
     new, state = result["id"], result["state"]
     report(settings, result, f"新记录 {new}（{state}）", f"new record {new} ({state})", as_json=as_json)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.catalogue import AgentError, entry
+from agent.config.forms import form
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ class Finding:
         }
 
     def _text(self, lang: str) -> str:
-        text = entry(self.code).title(lang, self.facts)
+        facts = dict(self.facts)
+        if "pattern" in facts:
+            facts["form"] = form(facts["pattern"], lang)
+        text = entry(self.code).title(lang, facts)
         meant = self.facts.get("meant")
         if not meant:
             return text

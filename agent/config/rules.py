@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from agent.config.findings import Finding
-from agent.config.schema import Config, Face, PhotoDecoder
+from agent.config.schema import MAX_OPERATOR_CHARS, Config, Face, PhotoDecoder, text_length
 from agent.config.tree import Path, Tree
 from drivers.camera import is_file_source
 
@@ -24,6 +24,7 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     yield from _face(config.face)
     yield from _intake(config)
     yield from _decoder(config.reader.photo_decoder)
+    yield from _operators(config)
     platform, device = config.platform, config.device
     if not is_loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
         yield ("platform", "encrypt"), "W6101", {}
@@ -76,6 +77,20 @@ def _intake(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
         yield ("intake", "http"), "E6050", {"key": "intake.http", "needs": "console.listen"}
     if config.reader.source == "none" and not intake.wanted:
         yield ("reader", "source"), "W6150", {}
+
+
+def _operators(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    """An operator's name goes with every record, and the column may count bytes."""
+    operators, unit = config.operators, config.platform.conventions.length_unit
+    names: dict[Path, str] = {("operators", "list", at): name for at, name in enumerate(operators.list)}
+    if operators.default is not None:
+        names["operators", "default"] = operators.default
+    for path, name in names.items():
+        length = text_length(name, unit)
+        if length > MAX_OPERATOR_CHARS:
+            key = ".".join(map(str, path))
+            facts = {"length": str(length), "unit": unit, "limit": str(MAX_OPERATOR_CHARS)}
+            yield path, "E6035", {"key": key, **facts}
 
 
 def _listening(listen: str) -> Iterator[tuple[Path, str, dict[str, str]]]:

@@ -95,6 +95,13 @@ class CardTypes(Section):
     other: str = "9"  # no chip: handed in by a kiosk
 
 
+def text_length(text: str, unit: str) -> int:
+    """Return how much of a VARCHAR(n) a text takes, by `length_unit` (R2): characters, or bytes."""
+    if unit == "chars":
+        return len(text)
+    return len(text.encode("gb18030" if unit == "gbk" else "utf-8", "replace"))
+
+
 class Conventions(Section):
     """What the platform's document leaves open. Defaults are the safest reading of each row."""
 

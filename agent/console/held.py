@@ -7,14 +7,12 @@ from typing import Any
 
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
-from agent.hmpt.codes import NATIONS
+from agent.hmpt import entered
 from agent.outbox import HeldRecord
-from agent.records import Hold, Supplement
+from agent.records import ENTERED, Hold, Supplement
 
-#: What a person at the desk can fill in: the hold, and the field of the facts that its supplement names.
-FIELDS = {Hold.NATION: "nation_code", Hold.ADDRESS: "address", Hold.ISSUER: "issuer"}
-#: address and police are VARCHAR(100) in table 4.2.
-MAX_CHARS = 100
+#: What a person at the desk can fill in: the hold, and the field of table 4.2.
+FIELDS = {Hold.NATION: "nationalCode", Hold.ADDRESS: "address", Hold.ISSUER: "police"}
 #: Longer lists nobody reads on a desk's screen; the count says how many there are.
 MAX_ROWS = 20
 
@@ -25,23 +23,18 @@ def fields(held: HeldRecord) -> list[str]:
 
 
 def complete(powers: Powers, record: str, given: Mapping[str, Any], who: str) -> None:
-    """Append what was filled in. AgentError E8413 for what cannot be; E3114 for a record not held."""
-    values = {str(field): _checked(str(field), value) for field, value in given.items()}
-    if not values:
-        raise AgentError("E8413", field="-")
-    own = powers.own
-    for field, value in values.items():
-        own.outbox.supplement(record, Supplement(field, value, who, own.clock.now()))
+    """Append what was filled in.
+
+    AgentError E8413 for a field that cannot be, E3114 for a record not held, or as `entered.values` raises.
+    """
+    forbidden = sorted(set(given) - set(FIELDS.values()))
+    if forbidden or not given:
+        raise AgentError("E8413", field=forbidden[0][:20] if forbidden else "-")
+    own, conventions = powers.own, powers.current().platform.conventions
+    values = entered.values(own.outbox.verification(record), given, conventions)
+    for name in given:
+        supplement = Supplement(ENTERED[name], values[ENTERED[name]], who, own.clock.now())
+        own.outbox.supplement(record, supplement)
         # Which field, never its value: the trail names nobody.
-        own.audit.append("record.supplemented", who=who, target=record, field=field, durable=True)
+        own.audit.append("record.supplemented", who=who, target=record, field=name, durable=True)
     powers.record_changed()
-
-
-def _checked(field: str, value: Any) -> str:
-    text = " ".join(str(value).split())
-    good = 0 < len(text) <= MAX_CHARS and text.isprintable() and isinstance(value, str)
-    if field not in FIELDS.values() or not good:
-        raise AgentError("E8413", field=field[:20])
-    if field == "nation_code" and text not in NATIONS:
-        raise AgentError("E8413", field=field)
-    return text

@@ -9,9 +9,10 @@ from typing import Any
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
+from agent.hmpt import entered
 from agent.outbox import this_machine
-from agent.records import PictureKind, Verification
-from agent.verify import reasons_to_hold
+from agent.records import ENTERED, Hold, PictureKind, Verification
+from agent.verify import lacking
 
 MAX_REASON = 200
 
@@ -34,14 +35,23 @@ def _retry(powers: Powers, record: str, caller: Caller) -> dict[str, Any]:
     return {"id": record, "state": state}
 
 
-def _amend(powers: Powers, record: str, changes: Mapping[str, str], caller: Caller) -> dict[str, Any]:
-    def holds(corrected: Verification, pictures: set[PictureKind]) -> Mapping[Any, str]:
-        return reasons_to_hold(corrected, pictures, powers.current().platform.conventions.substitutes)
+def _amend(powers: Powers, record: str, changes: Mapping[str, object], caller: Caller) -> dict[str, Any]:
+    """Let a corrected record take a refused one's place, by the conventions in force."""
+    config = powers.current()
+    forbidden = sorted(set(changes) - set(ENTERED))
+    if forbidden or not changes:
+        raise AgentError("E3123", fields=", ".join(forbidden) or "-", allowed=", ".join(ENTERED))
 
-    own, values = powers.own, {name: str(value) for name, value in changes.items()}
-    new, state = own.outbox.administration.amend(record, values, caller.name, holds)
+    def correct(original: Verification) -> Mapping[str, str]:
+        return entered.values(original, changes, config.platform.conventions)
+
+    def holds(corrected: Verification, pictures: Mapping[PictureKind, bytes]) -> Mapping[Hold, str]:
+        return lacking(corrected, pictures, config.platform.conventions, config.images.max_base64_chars)
+
+    own = powers.own
+    new, state = own.outbox.administration.amend(record, correct, holds, caller.name)
     # Which fields, never their values: the trail names nobody.
-    fields = ",".join(sorted(values))
+    fields = ",".join(sorted(changes))
     own.audit.append("record.superseded", who=caller.name, target=record, by=new, durable=True)
     own.audit.append("record.amended", who=caller.name, target=new, fields=fields, durable=True)
     powers.record_ready()

@@ -1,17 +1,19 @@
 """Every field's rule of table 4.2, looked at before anything is put on the wire. Pure.
 
-`problems` are what the platform would refuse: the record is held, with field and reason named. `oddities`
-are what it might: sent as they are (a shortened name breaks the binding silently), and named to the
-person who looks at the record should it be refused. Neither quotes a value.
+`problems` are what the platform would refuse: the record is held, with field and rule named by a code of the
+catalogue. `oddities` are what it might: sent as they are (a shortened name breaks the binding silently), and
+named to the person who looks at the record should it be refused. Neither quotes a value.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from agent.config.schema import Conventions
+from agent.catalogue import AgentError, entry
+from agent.config.schema import Conventions, text_length
 from agent.hmpt.body import Jpeg
 from agent.hmpt.codes import CARD_TYPES, NO_CHIP, RESULTS
 from agent.hmpt.render import FINGER_FIELDS, texts
@@ -19,7 +21,7 @@ from agent.images import is_jpeg
 from agent.records import FaceResult, PictureKind, Verification
 
 #: VARCHAR(n) of table 4.2 where nothing in the document contradicts it. realName: R1; address: R9.
-_MAX_LENGTHS = {"cardNo": 18, "operationUser": 10, "police": 100, "deviceNo": 50, "machineCode": 50}
+MAX_LENGTHS = {"cardNo": 18, "operationUser": 10, "police": 100, "deviceNo": 50, "machineCode": 50}
 #: Texts of the document's own tables and forms are never counted in bytes: 女 alone would have three.
 _OWN_LENGTHS = {"sexName": 2, "nationalCode": 2, "nationalName": 10, "birthday": 10}
 NAME_LENGTH, ADDRESS_LENGTH = 10, 100
@@ -33,12 +35,30 @@ _PICTURES = {"headImg": PictureKind.CARD, "cameraImg": PictureKind.CAMERA}
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 
 
+#: Under which a problem is told.
+CODES = ("E3132", "E3133", "E3134", "E3135", "E3136", "E3137")
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One field that the platform would refuse, and why."""
+    """One field that the platform would refuse, and why: a code of the catalogue, facts without a value."""
 
     field: str
-    reason: str
+    code: str
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def told(self, lang: str) -> str:
+        """Return it as a sentence."""
+        return entry(self.code).title(lang, {**self.facts, "field": self.field})
+
+    @property
+    def reason(self) -> str:
+        """Return why, in English, beside the field's name."""
+        return self.told("en").removeprefix(f"{self.field}: ")
+
+    def error(self) -> AgentError:
+        """Return it as the error of whoever entered the value."""
+        return AgentError(self.code, **{**self.facts, "field": self.field})
 
 
 def problems(
@@ -62,41 +82,52 @@ def problems(
 def _blank(found: Mapping[str, str]) -> Iterator[Problem]:
     for name in _REQUIRED:
         if not found[name]:
-            yield Problem(name, "missing or not in the platform's tables")
+            yield Problem(name, "E3132")
 
 
 def _outside_the_tables(found: Mapping[str, str]) -> Iterator[Problem]:
     if found["cardType"] and found["cardType"] not in CARD_TYPES:
-        yield Problem("cardType", f"none of {', '.join(sorted(CARD_TYPES))}")
+        yield outside("cardType", CARD_TYPES)
+
+
+def outside(name: str, allowed: Iterable[object]) -> Problem:
+    """Return what is wrong with a value that its table does not have."""
+    return Problem(name, "E3133", {"allowed": ", ".join(sorted(map(str, allowed)))})
 
 
 def _too_long(found: Mapping[str, str], conventions: Conventions) -> Iterator[Problem]:
     own = {**_OWN_LENGTHS, "sexCode": conventions.sex_width}
     own |= dict.fromkeys(("cardStartDate", "cardEndDate"), 10 if conventions.card_dates == "date" else 19)
-    limits = dict(_MAX_LENGTHS)
+    limits = dict(MAX_LENGTHS)
     if conventions.long_name == "hold":
         limits["realName"] = NAME_LENGTH
     for unit, fields in (("chars", own), (conventions.length_unit, limits)):
         for name, limit in fields.items():
-            length = _length(found[name], unit)
-            if length > limit:
-                yield Problem(name, f"{length} {unit}, at most {limit}")
+            yield from too_long(name, found[name], limit, unit)
 
 
-def _length(text: str, unit: str) -> int:
-    if unit == "chars":
-        return len(text)
-    return len(text.encode("gb18030" if unit == "gbk" else "utf-8", "replace"))
+def too_long(name: str, text: str, limit: int, unit: str) -> Iterator[Problem]:
+    """Yield what is wrong with a text of more than `limit` characters or, by `unit`, bytes (R2)."""
+    length = text_length(text, unit)
+    if length > limit:
+        yield _length(name, length, unit, limit)
+
+
+def _length(name: str, length: int, unit: str, limit: int) -> Problem:
+    return Problem(name, "E3134", {"length": str(length), "unit": unit, "limit": str(limit)})
 
 
 def _characters(found: Mapping[str, str], conventions: Conventions) -> Iterator[Problem]:
     for name, text in found.items():
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            yield Problem(name, "a broken character")
-        elif control := [character for character in text if ord(character) < 32 or character == "\x7f"]:
-            yield Problem(name, f"control character U+{ord(control[0]):04X}")
-        elif conventions.private_use == "hold" and (rare := _private(text)):
-            yield Problem(name, f"private-use character {rare[0]}")
+        yield from unsendable(name, text, conventions)
+
+
+def unsendable(name: str, text: str, conventions: Conventions) -> Iterator[Problem]:
+    """Yield the first character that is broken, controls a terminal, or is private and held (R28)."""
+    bad = [f"U+{ord(one):04X}" for one in text if one < " " or one == "\x7f" or "\ud800" <= one <= "\udfff"]
+    bad += _private(text) if conventions.private_use == "hold" else []
+    if bad:
+        yield Problem(name, "E3135", {"character": bad[0]})
 
 
 def _private(text: str) -> list[str]:
@@ -115,16 +146,16 @@ def _scores(verification: Verification) -> Iterator[Problem]:
         yield from _score("faceScore", face.score)
     if finger is not None:
         if finger.result not in RESULTS:
-            yield Problem("fingerResult", f"none of {', '.join(map(str, sorted(RESULTS)))}")
+            yield outside("fingerResult", RESULTS)
         elif finger.result != FaceResult.NOT_VERIFIED.value:
             yield from _score("fingerScore", finger.score)
 
 
 def _score(name: str, score: float | None) -> Iterator[Problem]:
     if score is None:
-        yield Problem(name, "missing")
+        yield Problem(name, "E3132")
     elif not math.isfinite(score) or not 0 <= score <= 1:
-        yield Problem(name, "not within 0 and 1")
+        yield Problem(name, "E3136")
 
 
 def _bad_pictures(pictures: Mapping[PictureKind, bytes], max_base64_chars: int) -> Iterator[Problem]:
@@ -134,11 +165,11 @@ def _bad_pictures(pictures: Mapping[PictureKind, bytes], max_base64_chars: int) 
     for name, kind in named.items():
         picture = pictures.get(kind)
         if picture is None:
-            yield Problem(name, "missing")
+            yield Problem(name, "E3132")
         elif not is_jpeg(picture):
-            yield Problem(name, "no JPEG")
-        elif Jpeg(picture).length > max_base64_chars:
-            yield Problem(name, f"{Jpeg(picture).length} base64 characters, at most {max_base64_chars}")
+            yield Problem(name, "E3137")
+        elif (length := Jpeg(picture).length) > max_base64_chars:
+            yield _length(name, length, "base64", max_base64_chars)
 
 
 # --- what a refusal may be about --------------------------------------------------------------------

@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from agent.clock import Clock
 from agent.config.schema import Config
-from agent.hmpt.checks import problems
 from agent.intake import fetch, form
 from agent.intake.faults import Rejected
 from agent.intake.form import Form
 from agent.intake.mapping import Fetchers, Mapped, digest, mapped
 from agent.intake.schema import KINDS, LONG_TERM, RESULTS, Submission, faults_of
 from agent.records import FaceVerdict, Finger, Hold, PictureKind, Verification
-from agent.verify import reasons_to_hold
+from agent.verify import lacking
 
 SOURCE = "intake"
 #: What a record's verdict says of where it comes from.
@@ -78,7 +77,7 @@ def interpreted(
     return Candidate(
         verification=verification,
         pictures=pictures,
-        holds=_holds(verification, pictures, config),
+        holds=lacking(verification, pictures, config.platform.conventions, config.images.max_base64_chars),
         caller_id=submission.id,
         content=handed.content,
         files=handed.files,
@@ -146,17 +145,3 @@ def _pictures(submission: Submission) -> dict[PictureKind, bytes]:
         PictureKind.FINGER: submission.finger.picture if submission.finger else None,
     }
     return {kind: picture for kind, picture in found.items() if picture}
-
-
-def _holds(
-    verification: Verification, pictures: Mapping[PictureKind, bytes], config: Config
-) -> Mapping[Hold, str]:
-    """Return why the record could not be sent yet: as at the desk, and what rendering would find."""
-    conventions = config.platform.conventions
-    holds = dict(reasons_to_hold(verification, pictures, conventions.substitutes))
-    known = set(holds.values()) | ({"nationalName"} if Hold.NATION in holds else set())
-    found = problems(verification, pictures, conventions, config.images.max_base64_chars)
-    told = [f"{problem.field}: {problem.reason}" for problem in found if problem.field not in known]
-    if told:
-        holds[Hold.FIELD] = "; ".join(told)
-    return holds

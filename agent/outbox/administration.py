@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.clock import Clock
 from agent.outbox import admin, corrections, rows, scrub, startup, transfer
+from agent.outbox.corrections import Correct, Holds
 from agent.outbox.owner import Owner
 from agent.outbox.rows import AttemptRow, Found, ReceiptRow, RecordRow, find
 from agent.outbox.scrub import Checked
@@ -77,22 +78,20 @@ class Administration:
         """Quarantine a record that proved unreadable."""
         self._owner.run(partial(admin.quarantine, record=record, code=code))
 
-    def amend(
-        self, record: str, changes: Mapping[str, str], who: str, holds: Callable[..., Mapping[Any, str]]
-    ) -> tuple[str, str]:
+    def amend(self, record: str, correct: Correct, holds: Holds, who: str) -> tuple[str, str]:
         """Let a corrected record take a refused one's place. Return its id and state.
 
-        `holds` says what the corrected record lacks, as at the desk. AgentError E3123 for a field that
-        nobody may correct by hand, E3114 for a record that is neither parked nor held.
+        `correct` says what changes, `holds` what the corrected record lacks. AgentError E3114 for a record
+        that is neither parked nor held, or whatever `correct` raises.
         """
         return self._owner.run(
             partial(
                 corrections.amend,
                 vault=self._vault,
                 record=record,
-                changes=changes,
-                who=who,
+                correct=correct,
                 holds=holds,
+                who=who,
                 new_id=uuid.uuid4().hex,
                 now=self._clock.now(),
             )

@@ -8,41 +8,40 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from agent.catalogue import AgentError
 from agent.outbox import admin, intake
-from agent.outbox.rows import find, holds_json, millis
-from agent.outbox.vault import Vault
-from agent.records import SUPPLEMENTABLE, PictureKind, Verification
+from agent.outbox.rows import holds_json, millis
+from agent.outbox.vault import Vault, picture_kind
+from agent.records import Hold, PictureKind, Verification
 
-#: What may be corrected by hand. Who the person is, the pictures, the time and the verdict may not: they
-#: are what chip, camera and engine said.
-AMENDABLE = SUPPLEMENTABLE | {"sex_code", "valid_from", "valid_until"}
+#: What is corrected in the facts, by the rules of whoever corrects them; raises for what may not be.
+Correct = Callable[[Verification], Mapping[str, str]]
+#: What a record lacks, as at the desk.
+Holds = Callable[[Verification, Mapping[PictureKind, bytes]], Mapping[Hold, str]]
 
 
 def amend(
     connection: sqlite3.Connection,
     vault: Vault,
     record: str,
-    changes: Mapping[str, str],
+    correct: Correct,
+    holds: Holds,
     *,
     who: str,
-    holds: Callable[..., Mapping[Any, str]],
     new_id: str,
     now: datetime,
 ) -> tuple[str, str]:
     """Make the corrected record and close the refused one, in one commit. Return the new id and state."""
-    forbidden = sorted(set(changes) - AMENDABLE)
-    if forbidden or not changes:
-        raise AgentError("E3123", fields=",".join(forbidden) or "-", allowed=",".join(sorted(AMENDABLE)))
     state = ""
 
     def insert(row: sqlite3.Row) -> str:
         nonlocal state
-        corrected = _changed(vault.whole(connection, row), {**changes, "id": new_id})
+        original = vault.whole(connection, row)
+        corrected = _changed(original, correct(original), new_id)
         pictures = _pictures(connection, vault, row)
-        lacking = holds(corrected, {PictureKind(kind.partition(":")[2]) for kind in pictures})
+        lacking = holds(corrected, pictures)
         state = "held" if lacking else "ready"
-        plain = {"facts": intake.facts(corrected), **pictures}
+        named = {picture_kind(kind): picture for kind, picture in pictures.items()}
+        plain = {"facts": intake.facts(corrected), **named}
         meta, bodies = intake.sealed(
             vault,
             {
@@ -63,11 +62,14 @@ def amend(
     return new_id, state
 
 
-def _changed(verification: Verification, changes: Mapping[str, Any]) -> Verification:
-    return replace(verification, **changes)
+def _changed(original: Verification, changes: Mapping[str, Any], new_id: str) -> Verification:
+    """Return the corrected facts. An address that somebody typed stands before any that the chip holds."""
+    newest = None if "address" in changes else original.newest_address
+    return replace(original, **{**changes, "newest_address": newest, "id": new_id})
 
 
-def _pictures(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) -> dict[str, bytes]:
-    kinds = sorted(kind for kind in vault.kinds(connection, row) if kind.startswith("picture:"))
-    found = {kind: vault.open(connection, find(connection, row["id"]), kind) for kind in kinds}
+def _pictures(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) -> dict[PictureKind, bytes]:
+    there = vault.kinds(connection, row)
+    kinds = [kind for kind in PictureKind if picture_kind(kind) in there]
+    found = {kind: vault.open(connection, row, picture_kind(kind)) for kind in kinds}
     return {kind: picture for kind, picture in found.items() if picture is not None}

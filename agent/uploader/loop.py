@@ -252,7 +252,7 @@ class Uploader:
         self._settle(claim, self._judged(claim, case, prepared.conventions_fingerprint, outcome))
 
     def _hold(self, claim: Claim, made: Made) -> None:
-        named = ", ".join(f"{problem.field}: {problem.reason}" for problem in made.problems)
+        named = "; ".join(problem.told("en") for problem in made.problems)
         self._settle(claim, SettleHeld({Hold.FIELD: named}))
         self._tell("W3002", record=claim.id, problems=named)
 

@@ -126,7 +126,7 @@ class Life:
         elif fate == 1:
             mark("amending", record)
             new, _ = self.outbox.administration.amend(
-                record, {"address": "别处"}, who="it", holds=lambda *_: {}
+                record, lambda _: {"address": "别处"}, lambda *_: {}, "it"
             )
             mark("put", new)
             mark("discarded", record)
