@@ -20,7 +20,7 @@ from drivers.models import MODELS, Model, model
 from drivers.transport import Transport
 from drivers.transport.hid_framing import RawFraming
 from drivers.transport.hidraw import open_hidraw
-from drivers.transport.replay import open_replay
+from drivers.transport.replay import Tapes, open_replay
 from drivers.transport.serial import SerialTransport, ports
 from drivers.transport.usb_bulk import open_bulk
 from drivers.transport.usb_hid import open_hid
@@ -43,6 +43,8 @@ class System:
     proc: Path = Path("/proc")
     serial_ports: Callable[[], Iterable[tuple[str, str]]] = ports
     usb_backend: Any = None
+    #: How far transcripts in the place of a reader have been played.
+    tapes: Tapes = field(default_factory=dict, repr=False)
 
 
 HERE = System()
@@ -79,7 +81,7 @@ def openers(port: str, system: System = HERE) -> Sequence[Callable[[], Transport
     if port == "auto":
         return _required("auto", [one.open for one, _ in _found(system) if one.auto])
     if port.startswith(REPLAY):
-        return [partial(open_replay, Path(port.removeprefix(REPLAY)))]
+        return [partial(open_replay, Path(port.removeprefix(REPLAY)), system.tapes)]
     usb_port = USB_PORT.match(port)
     if usb_port is not None:
         return _required(port, _named_usb(usb_port, system))

@@ -19,14 +19,17 @@ import pytest
 from drivers_support import CARDS, simulated, until
 from e2e_support import Process, Site, wait_for
 from vision_support import need_weights
+from watch_support import UsbDesk
 
 from agent.catalogue import AgentError
 from agent.simulate import portraits
-from agent.station.loan import Loan
+from agent.station import watch as watching
+from agent.station.loan import Loan, Read
 from drivers.errors import ReaderError
 from drivers.simulator.cards import photo_block
 from drivers.simulator.faults import Faults
 from drivers.simulator.reader import SimulatedReader
+from drivers.transport.recording import RecordingTransport
 from drivers.transport.serial import SerialTransport
 
 SAM_ID = "05.01-20101129-0001228293-0296863149"
@@ -257,6 +260,24 @@ def test_a_loan_is_refused_amid_a_verification_and_to_a_second_borrower() -> Non
     assert brought == ["E1106"]
     assert not loan.out
     assert not loan.end(None)
+
+
+def test_a_transcript_goes_on_over_a_line_opened_anew() -> None:
+    desk = UsbDesk("two", Faults(silence=1.0))
+    brought: list[Read] = []
+    thread = threading.Thread(target=lambda: brought.append(desk.loan.borrow(60.0, recording=True)))
+    thread.start()
+    until(lambda: _offered(desk.loan, idle=True))
+    desk.until(lambda: len(desk.downs()) == 2)
+    desk.module.faults = Faults()
+    desk.module.place(CARDS[0])
+    desk.until(lambda: any(isinstance(one, watching.Lent) for one in desk.told))
+    thread.join()
+    sent = [entry for entry in brought[0].entries if entry.sent]
+    answered = [entry for entry in brought[0].entries if not entry.sent]
+    assert answered[0].at - sent[0].at > 5.0, "the silence before the reader was opened anew is in it"
+    desk.pass_time(1.0)
+    assert not isinstance(desk.watch._reader.line, RecordingTransport)  # type: ignore[union-attr]
 
 
 def _offered(loan: Loan, *, idle: bool) -> bool:

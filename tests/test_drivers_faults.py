@@ -1,20 +1,22 @@
-"""Every fault on every transport at every step: no wrong card is read, and the next card reads."""
+"""Every fault on every line at every step: no wrong card is read, and the next card reads."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+from functools import partial
 
 import pytest
-from drivers_support import CARDS, driver, read_card, simulated, until
-from watch_support import UsbDesk
+from drivers_support import CARDS, driver, read_card, simulated
+from lines_support import LINES, UsbLine
+from watch_support import Desk, LineDesk, UsbDesk
 
 from agent.station import watch as watching
-from drivers.errors import ReaderError
-from drivers.sdt.reader import SdtReader
+from drivers import transcript
 from drivers.simulator.faults import STEPS, Faults, parse_faults
-from drivers.simulator.usb import SHAPES
-from drivers.transport.serial import SerialTransport
+from drivers.simulator.usb import VirtualTime
+from drivers.transcript import Entry
+from drivers.transport import Transport
+from drivers.transport.recording import RecordingTransport
+from drivers.transport.replay import ReplayTransport, Tape
 
 #: What is ordered, beside where and how often.
 ORDERS: dict[str, dict[str, float]] = {
@@ -37,6 +39,7 @@ ORDERS: dict[str, dict[str, float]] = {
     "hangs": {"hang_after": 1},
 }
 STEPS_OF_A_CARD = ("id", "find", "select", "read", "newest")
+TIMES = (1, 3, 0)
 
 
 def order(name: str, step: str, times: int) -> Faults:
@@ -46,9 +49,8 @@ def order(name: str, step: str, times: int) -> Faults:
     )
 
 
-def survived(shape: str, faults: Faults) -> None:
-    """Let faults happen to one card for ten seconds, then lay down another one."""
-    desk = UsbDesk(shape, faults)
+def survived(desk: LineDesk) -> None:
+    """Let the faults in force happen to one card for ten seconds, then lay down another one."""
     first, second = CARDS[:2]
     desk.module.place(first)
     desk.pass_time(10.0)
@@ -62,77 +64,85 @@ def survived(shape: str, faults: Faults) -> None:
     cards = [one.card for one in desk.told if isinstance(one, watching.Presented)]
     assert all(card.flaws == () for card in cards)
     assert desk.presented().count(first.number) <= 1
-    desk.watch.close()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("name", ORDERS)
-def test_each_fault_at_each_step_is_survived_over_usb(shape: str, name: str) -> None:
+def test_each_fault_at_each_step_is_survived_on_every_line(line: str, name: str) -> None:
     for step in STEPS_OF_A_CARD:
-        for times in (1, 3, 0):
-            survived(shape, order(name, step, times))
+        for times in TIMES:
+            with LineDesk(LINES[line](order(name, step, times))) as desk:
+                survived(desk)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("replies", range(1, 9))
-def test_a_reader_pulled_out_at_any_moment_reads_when_it_is_back(shape: str, replies: int) -> None:
-    desk = UsbDesk(shape, Faults(unplug_after=replies))
-    desk.module.place(CARDS[0])
-    desk.until(lambda: any(isinstance(one, watching.Down) for one in desk.told))
-    codes = {one.error.code for one in desk.told if isinstance(one, watching.Down)}
-    assert codes <= {"E1103", "E1101"}
-    desk.module.faults = Faults()
-    desk.module.lift()
-    desk.pass_time(5.0)
-    desk.module.place(CARDS[1])
-    desk.until(lambda: CARDS[1].number in desk.presented(), 5.0)
+def test_a_reader_pulled_out_at_any_moment_reads_when_it_is_back(line: str, replies: int) -> None:
+    with LineDesk(LINES[line](Faults(unplug_after=replies))) as desk:
+        desk.module.place(CARDS[0])
+        desk.until(lambda: bool(desk.downs()))
+        assert set(desk.downs()) <= {"E1103", "E1101"}
+        desk.module.faults = Faults()
+        desk.module.lift()
+        desk.pass_time(5.0)
+        desk.module.place(CARDS[1])
+        desk.until(lambda: CARDS[1].number in desk.presented(), 5.0)
 
 
-@pytest.mark.parametrize("step", STEPS_OF_A_CARD)
-def test_each_fault_at_each_step_is_survived_over_a_serial_line(step: str) -> None:
-    """On a real pty, one reader after the other faults, with an impatient driver."""
-    with simulated() as reader:
-        sdt = SdtReader(SerialTransport(reader.port), time.monotonic, reader.port, patience=0.08)
-        for name in ORDERS:
-            reader.module.faults = replace(order(name, step, 1), late_s=0.3)
-            reader.place(CARDS[0])
-            for _ in range(4):
-                try:
-                    sdt.sam_id()
-                    if read_card(sdt) is not None:
-                        sdt.newest()
-                except ReaderError:
-                    continue
-            if name == "hangs":
-                sdt.reset()
-            reader.lift()
-            reader.place(CARDS[1])
-            seen: list[str] = []
+# --- transcripts ------------------------------------------------------------------------------------
 
-            def read(seen: list[str] = seen) -> bool:
-                try:
-                    card = read_card(sdt)
-                except ReaderError:
-                    return False
-                if card is not None:
-                    assert card.flaws == ()
-                    seen.append(card.number)
-                return bool(seen)
 
-            until(read)
-            assert seen == [CARDS[1].number], name
-            reader.lift()
-        sdt.close()
+class RecordedLine(UsbLine):
+    """A line whose every opening goes into one transcript."""
+
+    recorder: RecordingTransport | None = None
+
+    def open(self) -> Transport:
+        """Open it, and write down what goes over it."""
+        line = super().open()
+        if self.recorder is None:
+            self.recorder = RecordingTransport(line, self.time.now)
+        self.recorder.line = line
+        return self.recorder
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return what has been written down."""
+        return [] if self.recorder is None else self.recorder.entries
+
+
+def recorded(faults: Faults) -> tuple[list[Entry], LineDesk]:
+    """Survive faults. Return the transcript as a file holds it, and the desk."""
+    line = RecordedLine("two", faults)
+    with LineDesk(line) as desk:
+        survived(desk)
+    return transcript.parse(transcript.written(line.entries, personal=True)), desk
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_each_fault_in_a_transcript_is_played_and_survived(name: str) -> None:
+    """Whoever plays it sees the cards and the faults that the desk saw, however often the line was opened."""
+    for step in STEPS_OF_A_CARD:
+        for times in TIMES:
+            entries, seen = recorded(order(name, step, times))
+            tape, clock = Tape(entries), VirtualTime()
+            opened = partial(ReplayTransport, tape, "replay", clock.now, clock.sleep)
+            desk = Desk(opened, clock, "replay")
+            desk.pass_time(entries[-1].at + 10.0)
+            desk.watch.close()
+            assert desk.presented() == seen.presented()
+            # An exchange asked for a moment earlier than recorded may be one less that failed.
+            assert set(desk.downs()) <= set(seen.downs())
 
 
 def test_a_module_that_hangs_is_reset_and_one_that_stays_silent_is_opened_anew() -> None:
     desk = UsbDesk("two", Faults(hang_after=3, times=1))
     desk.module.place(CARDS[0])
     desk.until(lambda: bool(desk.presented()), 10.0)
-    assert not any(isinstance(one, watching.Down) for one in desk.told)
+    assert desk.downs() == []
     desk = UsbDesk("two", Faults(silence=1.0))
-    desk.until(lambda: len([one for one in desk.told if isinstance(one, watching.Down)]) == 2)
-    assert {one.error.code for one in desk.told if isinstance(one, watching.Down)} == {"E1104"}
+    desk.until(lambda: len(desk.downs()) == 2)
+    assert set(desk.downs()) == {"E1104"}
     desk.module.faults = Faults()
     desk.module.place(CARDS[1])
     desk.until(lambda: bool(desk.presented()), 10.0)

@@ -21,7 +21,7 @@ from drivers.simulator import cards as deck
 from drivers.simulator.faults import Faults
 from drivers.transcript import Entry
 from drivers.transport.recording import RecordingTransport
-from drivers.transport.replay import ReplayTransport
+from drivers.transport.replay import ReplayTransport, Tape
 
 entries = st.lists(
     st.builds(
@@ -103,7 +103,7 @@ def test_no_byte_of_a_card_is_left_in_a_blanked_transcript(faults: Faults, kind:
 
 def play(written: list[Entry]) -> SdtReader:
     clock = UsbDesk("two").time
-    return SdtReader(ReplayTransport(written, "replay", clock.now, clock.sleep), clock.now, "replay")
+    return SdtReader(ReplayTransport(Tape(written), "replay", clock.now, clock.sleep), clock.now, "replay")
 
 
 def test_a_blanked_transcript_plays_a_blank_card_of_its_kind() -> None:
@@ -156,7 +156,9 @@ def test_a_file_is_opened_as_a_port_and_a_wrong_one_names_its_line(tmp_path: Pat
     written, _ = recorded("hid")
     file.write_text(transcript.written(written, personal=False), "utf-8")
     system = System(serial_ports=list)
-    open_transport(f"replay:{file}", system).close()
+    for _ in range(2):
+        open_transport(f"replay:{file}", system).close()
+    assert len(system.tapes) == 1, "opened anew, it goes on where it stands"
     file.write_text("# a transcript\n> 0.0 GG\n", "utf-8")
     with pytest.raises(ReaderError, match="line 2") as wrong:
         open_transport(f"replay:{file}", system)

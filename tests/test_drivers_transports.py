@@ -5,19 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import socket
-import threading
-import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from drivers_support import CARDS, read_card
 from hypothesis import given
 from hypothesis import strategies as st
-from watch_support import SAM_ID, UsbDesk
+from lines_support import FRAMINGS, hidraw
+from watch_support import SAM_ID, LineDesk, UsbDesk
 
 from agent.simulate import portraits
 from drivers.discovery import System, open_transport
@@ -39,10 +35,8 @@ from drivers.transport.hid_framing import (
     Reports,
     parse_report_descriptor,
 )
-from drivers.transport.hidraw import HidrawTransport, open_hidraw
+from drivers.transport.hidraw import open_hidraw
 from drivers.transport.serial import SerialTransport
-
-FRAMINGS: list[Framing] = [RawFraming(), EnvelopeFraming()]
 
 
 def driver(desk: UsbDesk) -> SdtReader:
@@ -168,60 +162,28 @@ def test_a_reader_that_decodes_in_a_cloud_is_never_opened() -> None:
 # --- hidraw -----------------------------------------------------------------------------------------
 
 
-class Node:
-    """The kernel's end of a hidraw node, a module behind it: reports on a socket pair."""
-
-    def __init__(self, module: SimulatedModule, reports: Reports) -> None:
-        ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._ours, self._module, self._reports = ours, module, reports
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while report := self._ours.recv(200):
-            payload = report[1:]
-            reply = b"".join(sent.data for sent in self._module.receive(payload))
-            for start in range(0, len(reply), 64):
-                head = b"" if self._reports.report_id is None else bytes((self._reports.report_id,))
-                self._ours.send(head + reply[start : start + 64].ljust(64, b"\0"))
-
-    def close(self) -> None:
-        self._ours.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._ours.close()
-
-
-@contextmanager
-def hidraw(reports: Reports) -> Iterator[tuple[SimulatedModule, HidrawTransport, Node]]:
-    module = SimulatedModule([], [portraits.path("collins")])
-    node = Node(module, reports)
-    line = HidrawTransport(node.theirs.detach(), "hidraw", RawFraming(), reports)
-    try:
-        yield module, line, node
-    finally:
-        line.close()
-        node.close()
-
-
 @pytest.mark.parametrize("reports", [PLAIN, Reports(64, 64, 7)])
-def test_a_card_is_read_over_a_hidraw_node(reports: Reports) -> None:
-    with hidraw(reports) as (module, line, _):
-        sdt = SdtReader(line, time.monotonic)
-        module.place(CARDS[0])
+@pytest.mark.parametrize("shape", FRAMINGS)
+def test_a_card_is_read_over_a_hidraw_node(shape: str, reports: Reports) -> None:
+    with LineDesk(hidraw(shape, reports=reports)) as desk:
+        sdt = SdtReader(desk.line.open(), desk.time.now)
+        desk.module.place(CARDS[0])
         read = read_card(sdt)
         assert read is not None
         assert read.number == CARDS[0].number
         assert sdt.find() is False
+        sdt.close()
 
 
 def test_a_node_that_vanishes_is_unplugged() -> None:
-    with hidraw(PLAIN) as (_, line, node):
-        node._ours.shutdown(socket.SHUT_RDWR)
-        with pytest.raises(ReaderUnplugged):
-            line.read(1.0)
-        line.close()
-        with pytest.raises(ReaderUnplugged):
-            line.write(b"x")
+    line = hidraw("hid")
+    host = line.open()
+    line.close()
+    with pytest.raises(ReaderUnplugged):
+        host.read(1.0)
+    host.close()
+    with pytest.raises(ReaderUnplugged):
+        host.write(b"x")
 
 
 def test_a_node_is_opened_with_the_reports_that_its_descriptor_names(tmp_path: Path) -> None:
@@ -266,7 +228,7 @@ def test_any_descriptor_is_parsed_or_refused(raw: bytes) -> None:
     assert reports.output_bytes > 0
 
 
-@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("framing", [RawFraming(), EnvelopeFraming()])
 @given(raw=st.binary(max_size=70))
 def test_any_report_is_unwrapped_without_a_crash(framing: Framing, raw: bytes) -> None:
     assert len(framing.unwrap(raw)) <= len(raw)

@@ -1,18 +1,19 @@
-"""A reader's watch for tests: its memory, and every transport of the simulator in virtual time."""
+"""A reader's watch for tests: its memory, and a desk over any line, in virtual time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from agent.simulate import portraits
+from lines_support import Line, UsbLine
+
 from agent.station import watch as watching
+from agent.station.loan import Loan
 from drivers.card import CardRecord
-from drivers.discovery import System, open_transport
 from drivers.sdt.reader import SdtReader
 from drivers.simulator.faults import Faults
-from drivers.simulator.module import SimulatedModule
-from drivers.simulator.usb import SimulatedUsb, UsbReader, VirtualTime
+from drivers.simulator.usb import VirtualTime
+from drivers.transport import Transport
 
 SAM_ID = "05.01-20101129-0001228293-0296863149"
 
@@ -37,31 +38,21 @@ class Remembered:
         return self.last, 500.0
 
 
-@dataclass
-class UsbDesk:
-    """A watch over one reader on a simulated bus, in virtual time."""
+class Desk:
+    """A watch over whatever `open_line` opens, and what it told."""
 
-    shape: str
-    faults: Faults = field(default_factory=Faults)
-    told: list[watching.Happening] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.time = VirtualTime()
-        self.module = SimulatedModule([], [portraits.path("collins")], self.faults)
-        self.reader = UsbReader(self.module, self.shape)
-        self.bus = SimulatedUsb(self.reader, time=self.time)
-        self.system = System(serial_ports=list, usb_backend=self.bus)
-        vendor, product = self.reader.description[:2]
-        self.port = f"usb:{vendor:04X}:{product:04X}"
+    def __init__(self, open_line: Callable[[], Transport], time: VirtualTime, port: str) -> None:
+        self.time = time
         self.memory = Remembered()
+        self.told: list[watching.Happening] = []
+        self.loan = Loan()
         self.watch = watching.ReaderWatch(
             watching.Means(
-                open_reader=lambda: SdtReader(
-                    open_transport(self.port, self.system), self.time.now, self.port
-                ),
+                open_reader=lambda: SdtReader(open_line(), time.now, port),
                 memory=self.memory,
-                monotonic=self.time.now,
+                monotonic=time.now,
                 interval_s=lambda: 0.35,
+                loan=self.loan,
             )
         )
 
@@ -81,3 +72,31 @@ class UsbDesk:
     def presented(self) -> list[str]:
         """Return the numbers of the cards that were presented."""
         return [one.card.number for one in self.told if isinstance(one, watching.Presented)]
+
+    def downs(self) -> list[str]:
+        """Return the codes under which the reader was lost."""
+        return [one.error.code for one in self.told if isinstance(one, watching.Down)]
+
+
+class LineDesk(Desk):
+    """A desk with a simulated reader at the far end of a line."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__(line.open, line.time, line.port)
+        self.line, self.module = line, line.module
+
+    def __enter__(self) -> LineDesk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.watch.close()
+        self.line.close()
+
+
+class UsbDesk(LineDesk):
+    """A desk with a reader on a simulated bus."""
+
+    def __init__(self, shape: str, faults: Faults | None = None) -> None:
+        line = UsbLine(shape, faults)
+        super().__init__(line)
+        self.reader, self.bus, self.system, self.port = line.reader, line.bus, line.system, line.port

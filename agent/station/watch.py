@@ -141,6 +141,7 @@ class ReaderWatch:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._reader: SdtReader | None = None
+        self._recorder: RecordingTransport | None = None
         self._up = False
         self._faults = 0
         self._due = 0.0
@@ -233,12 +234,17 @@ class ReaderWatch:
 
     def _record(self, reader: SdtReader) -> None:
         """Write down what goes over the line while the reader is lent to somebody who wants that."""
-        loan, noted = self._means.loan, isinstance(reader.line, RecordingTransport)
-        if loan.out and loan.recording and not noted:
-            recorder = RecordingTransport(reader.line, self._means.monotonic)
-            loan.entries, reader.line = recorder.entries, recorder
-        elif not loan.out and isinstance(reader.line, RecordingTransport):
-            reader.line = reader.line.line
+        loan, recorder = self._means.loan, self._recorder
+        if recorder is not None and reader.line is recorder:
+            reader.line = recorder.line
+        if not (loan.out and loan.recording):
+            self._recorder = None
+            return
+        if recorder is None or loan.entries is not recorder.entries:
+            self._recorder = recorder = RecordingTransport(reader.line, self._means.monotonic)
+            loan.entries = recorder.entries
+        # The same one however often the line is opened: what came before is what the maker wants to see.
+        recorder.line, reader.line = reader.line, recorder
 
     # --- the card -----------------------------------------------------------------------------------
 

@@ -211,7 +211,7 @@ class SimulatedUsb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no 
         self, dev_handle: tuple[UsbReader, int], ep: int, intf: int, data: Any, timeout: int
     ) -> int:
         dev, sent = self._check(*dev_handle), bytes(data)
-        self._receive(dev, _command(dev, sent))
+        self._receive(dev, carried(dev, sent))
         return len(sent)
 
     intr_write = bulk_write
@@ -244,7 +244,7 @@ class SimulatedUsb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no 
     ) -> int:
         dev = self._check(*dev_handle)
         if (bmRequestType, bRequest) == (0x21, 0x09):  # HID SET_REPORT
-            self._receive(dev, _command(dev, bytes(data)))
+            self._receive(dev, carried(dev, bytes(data)))
             return len(data)
         text = dev.serial.encode("utf-16-le") if wValue & 0xFF else b"\x09\x04"
         answer = bytes((2 + len(text), 3)) + text
@@ -258,7 +258,7 @@ class SimulatedUsb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no 
         for sent in dev.module.receive(data):
             due += sent.after_s
             reply += sent.data
-        for endpoint, packet in _packets(dev, reply):
+        for endpoint, packet in packets(dev, reply):
             dev.pipes.setdefault(endpoint, deque()).append((due, packet))
         if dev.module.wants_unplugging():
             self.unplug(dev)
@@ -281,7 +281,7 @@ class SimulatedUsb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no 
         return dev
 
 
-def _command(dev: UsbReader, sent: bytes) -> bytes:
+def carried(dev: UsbReader, sent: bytes) -> bytes:
     """Return what a transfer to the reader carries for its module."""
     if dev.shape != "envelope":
         return sent
@@ -292,7 +292,7 @@ def _command(dev: UsbReader, sent: bytes) -> bytes:
     return sent[6 : 5 + length] if well else b""
 
 
-def _packets(dev: UsbReader, reply: bytes) -> list[tuple[int, bytes]]:
+def packets(dev: UsbReader, reply: bytes) -> list[tuple[int, bytes]]:
     """Return the packets that carry a reply, each with its endpoint."""
     if dev.shape == "four":
         return [*_cut(dev, 0x81, reply[:_HEAD]), *_cut(dev, 0x85, reply[_HEAD:])]
@@ -305,10 +305,10 @@ def _packets(dev: UsbReader, reply: bytes) -> list[tuple[int, bytes]]:
 
 
 def _cut(dev: UsbReader, endpoint: int, data: bytes) -> list[tuple[int, bytes]]:
-    packets = [(endpoint, data[start : start + PACKET]) for start in range(0, len(data), PACKET)]
+    cut = [(endpoint, data[start : start + PACKET]) for start in range(0, len(data), PACKET)]
     if dev.empty_packets and data and len(data) % PACKET == 0:
-        packets.append((endpoint, b""))
-    return packets
+        cut.append((endpoint, b""))
+    return cut
 
 
 def _enveloped(dev: UsbReader, number: int, piece: bytes) -> bytes:

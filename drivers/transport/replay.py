@@ -2,13 +2,13 @@
 
 Commands need not come in the recorded number: a command is answered by its next occurrence, over
 whatever lies between unless that is a reading; after the last one its answer stays the same. A command that
-was never recorded meets silence.
+was never recorded meets silence. A line opened anew goes on where the one before it stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,20 +31,43 @@ class _Exchange:
         return sum(len(answer.data) for answer in self.answers) > _READING_BYTES
 
 
+class Tape:
+    """A transcript and how far it has been played."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._exchanges = _exchanges(entries)
+        self._next = 0
+
+    def following(self, command: bytes) -> _Exchange | None:
+        """Return the exchange that a command begins, None for one that was never recorded."""
+        for at in range(self._next, len(self._exchanges)):
+            exchange = self._exchanges[at]
+            if exchange.sent == command:
+                self._next = at + 1
+                return exchange
+            if exchange.reads:
+                break
+        before = (one for one in reversed(self._exchanges[: self._next]) if one.sent == command)
+        return next(before, None)
+
+
+#: By file and the time of its last change: one that was written anew is played from its beginning.
+Tapes = MutableMapping[tuple[Path, int], Tape]
+
+
 class ReplayTransport:
-    """Plays one transcript."""
+    """Plays one tape."""
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        tape: Tape,
         name: str = "replay",
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._name = name
         self._monotonic, self._sleep = monotonic, sleep
-        self._exchanges = _exchanges(entries)
-        self._next = 0
+        self._tape = tape
         self._open = True
         self._pending: list[tuple[float, bytes]] = []
 
@@ -62,7 +85,7 @@ class ReplayTransport:
     def write(self, data: bytes) -> None:
         """Take a command; its recorded answers come in their recorded time from now."""
         self._check()
-        exchange = self._following(data)
+        exchange = self._tape.following(data)
         if exchange is not None:
             now = self._monotonic()
             self._pending += [(now + one.at - exchange.at, one.data) for one in exchange.answers]
@@ -76,17 +99,6 @@ class ReplayTransport:
         if not self._open:
             raise ReaderUnplugged(port=self._name)
 
-    def _following(self, command: bytes) -> _Exchange | None:
-        for at in range(self._next, len(self._exchanges)):
-            exchange = self._exchanges[at]
-            if exchange.sent == command:
-                self._next = at + 1
-                return exchange
-            if exchange.reads:
-                break
-        before = (one for one in reversed(self._exchanges[: self._next]) if one.sent == command)
-        return next(before, None)
-
 
 def _exchanges(entries: Sequence[Entry]) -> list[_Exchange]:
     found: list[_Exchange] = []
@@ -98,12 +110,16 @@ def _exchanges(entries: Sequence[Entry]) -> list[_Exchange]:
     return found
 
 
-def open_replay(path: Path) -> ReplayTransport:
-    """Open a transcript. ReaderError: missing, or E1116 with the line that is none of a transcript."""
+def open_replay(path: Path, tapes: Tapes) -> ReplayTransport:
+    """Open a transcript where it stands. ReaderError: missing, or E1116 with the line that is none of one."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        status = path.stat()
+        if status.st_size > MAX_BYTES:
             raise ReaderError("E1116", path=path, reason=f"more than {MAX_BYTES} bytes")
-        return ReplayTransport(parse(path.read_text("utf-8")), f"replay:{path}")
+        played = (path, status.st_mtime_ns)
+        if played not in tapes:
+            tapes[played] = Tape(parse(path.read_text("utf-8")))
+        return ReplayTransport(tapes[played], f"replay:{path}")
     except OSError as error:
         raise ReaderMissing(port=f"replay:{path}") from error
     except ValueError as error:
