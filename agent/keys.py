@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from agent.config.schema import Config, Secret
 KEY_BYTES = 32
 #: Where the files lie that systemd hands to the service as credentials; root's own.
 SECRETS = Path("/etc/kiosk-agent/secrets")
+#: Secrets that somebody was told and typed or pasted; keys of the agent's own are made by `keys init`.
+TYPED = ("platform.org_app_secret", "platform.authorization", "camera.password", "intake.token")
+_ONE_LINE = re.compile(r"[!-~]([ -~]*[!-~])?")
 #: A secret is a line of text or a key; whatever is larger is the wrong file.
 MAX_SECRET_BYTES = 4096
 
@@ -80,6 +84,12 @@ def own_key(config: Config, name: str) -> Path:
     return Path(config.state_dir) / "keys" / f"{name}.key"
 
 
+def own_keys(config: Config) -> dict[str, bytes]:
+    """Return those keys of our own making that are there. AgentError E72xx for one that cannot be used."""
+    places = {name: own_key(config, name) for name in NAMES if getattr(config.keys, name) is None}
+    return {name: _own(path, f"keys.{name}") for name, path in places.items() if path.exists()}
+
+
 def _own(path: Path, name: str) -> bytes:
     text = _read_private(path, name)
     try:
@@ -118,8 +128,16 @@ def read_secret(secret: Secret, name: str, env: Mapping[str, str] = os.environ) 
     """Return a secret's bytes without a trailing line end.
 
     `name` is the configuration key, for the error: E7201 not there, E7202 readable by others, E7203
-    empty or too large, E7204 a credential is named but systemd passed none.
+    empty or too large, E7204 a credential is named but systemd passed none, E7210 no line of text.
     """
+    content = _secret(secret, name, env)
+    # Notepad's mark, a blank behind what was pasted: invisible, and every signature would be wrong.
+    if name in TYPED and not _ONE_LINE.fullmatch(content.decode("latin-1")):
+        raise AgentError("E7210", key=name)
+    return content
+
+
+def _secret(secret: Secret, name: str, env: Mapping[str, str]) -> bytes:
     if secret.file is not None:
         return _read_private(Path(secret.file), name)
     credential = str(secret.credential)

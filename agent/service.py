@@ -20,7 +20,7 @@ from agent.catalogue import AgentError
 from agent.clock import Clock, SystemClock
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
-from agent.config import Config, load
+from agent.config import Config
 from agent.config.schema import Camera
 from agent.console import Console, Page
 from agent.console.server import Part
@@ -41,6 +41,7 @@ from agent.live import Live, fingerprint
 from agent.notify import notify, watchdog_interval_s
 from agent.operators import Operators
 from agent.ops.status import line as status_line
+from agent.ops.surroundings import configured
 from agent.ownership import Ownership, owning
 from agent.signals import Asked, listening
 from agent.station import Parts as StationParts
@@ -356,7 +357,7 @@ def running(config: Config, clock: Clock) -> Iterator[Agent]:
 
 def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT; a second one kills. `Asked`: others."""
-    config = load(config_path)
+    config = configured(config_path, env)
     logs.set_up(config.lang, config.logging.level)
     stop, asked, env = threading.Event(), Asked(), dict(env)
     # What we start - timedatectl, decoders - must not speak to the manager in our name.
@@ -366,7 +367,7 @@ def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
         agent = stack.enter_context(running(config, SystemClock()))
 
         def reload() -> None:
-            agent.reload(load(config_path))
+            agent.reload(configured(config_path, env))
 
         verbs = handlers(agent.powers(reload))
         stack.enter_context(ControlServer.at(agent.own.state_dir, env, verbs))

@@ -32,6 +32,9 @@ class Asked:
                     reload()
                 except AgentError as error:
                     logs.say_error(log, error)
+                    for finding in getattr(error, "findings", ()):
+                        place = f"{finding.place.line}:{finding.place.column}"
+                        logs.say(log, finding.code, **finding.facts, place=place)
 
 
 @contextmanager

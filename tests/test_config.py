@@ -148,6 +148,27 @@ def changed(old: str, new: str) -> str:
         (GOOD.encode("gbk"), ["9:1 E6004"]),
         (b"lang: zh\n\xff\xfe\x00", ["2:1 E6005"]),
         (b"x: \x00", ["1:1 E6010"]),
+        (changed("产科", '"\\U00110000"'), ["9:15 E6010"]),
+        (changed("产科", '"\\UFFFFFFFF"'), ["9:15 E6010"]),
+        (changed("产科", '"\\uD800"'), ["9:14 E6021"]),
+        (changed("产科", '"a\\0b"'), ["9:14 E6021"]),
+        (changed("产科", "产科\t"), ["9:16 E6006"]),
+        (changed("dept_name: 产科", "dept_name:\t产科"), ["9:13 E6006"]),
+        (changed("encrypt: true", "encrypt: 'no'"), ["6:12 E6019"]),
+        (changed("2024-06-01", "86400"), ["11:18 E6021"]),
+        (changed("2024-06-01", "'2024-06-01'"), []),
+        (GOOD + "outbox: {max_bytes: 'twoGiB'}\n", ["15:21 E6021"]),
+        (GOOD + "outbox: {max_bytes: '1e999999999GiB'}\n", ["15:21 E6021"]),
+        (GOOD + "face: {onnx: {mean: 'nan'}}\n", ["15:21 E6021"]),
+        (GOOD + "reader: {poll_interval_s: '007'}\n", ["15:27 E6018"]),
+        (GOOD + "reader: {poll_interval_s: ''}\n", ["15:27 E6021"]),
+        (GOOD + "reader: {poll_interval_s: '0.5'}\n", []),
+        (GOOD + "state_dir: data\nintake: {folder: in}\n", ["15:12 E6059", "16:18 E6059"]),
+        (GOOD + "a: &a [x, x]\nb: &b [*a, *a]\n", ["15:4 E6012", "16:4 E6012", "16:8 E6012", "16:12 E6012"]),
+        ("- " * 5000 + "x", ["1:25 E6013"]),
+        ("# only\n# comments\n", ["1:1 E6011"]),
+        ("   \n\n", ["1:1 E6011"]),
+        (b"a" * 10_000_000, ["1:1 E6003"]),
         (b"#" * 300_000, ["1:1 E6003"]),
         (b"\xef\xbb\xbf" + GOOD.encode(), []),
         (GOOD.replace("\n", "\r\n"), []),
@@ -352,15 +373,18 @@ def test_the_generated_file_is_accepted_once_its_starred_keys_are_filled(tmp_pat
 
 
 def test_what_is_in_force_marks_defaults_and_shows_no_password(tmp_path: Path) -> None:
-    text = GOOD + "camera: {source: 'rtsp://u:hunter2@10.0.0.9/live'}\noutbox: {max_bytes: 5 GiB}\n"
+    text = (
+        GOOD
+        + "camera: {source: 'rtsp://u:hun@t/er2@10.0.0.9/live?user=u&password=hunter2'}\noutbox: {max_bytes: 5 GiB}\n"
+    )
     config, _ = examined(text, tmp_path)
     assert config is not None
     rows = {row.name: row for row in in_force(config)}
     assert (rows["outbox.max_bytes"].value, rows["outbox.max_bytes"].default) == ("5GiB", False)
     assert (rows["face.engine"].value, rows["face.engine"].default) == ("builtin", True)
     assert rows["platform.org_app_secret"].value == "{credential: a}"
-    assert rows["camera.source"].value == '"rtsp://***@10.0.0.9/live"'
-    assert "hunter2" not in str(rows)
+    assert rows["camera.source"].value == '"rtsp://***@10.0.0.9/live?***"'
+    assert "er2" not in str(rows)
     assert set(rows) == set(defaults(Config))
 
 
@@ -374,7 +398,24 @@ def test_config_generate_and_show_as_typed(tmp_path: Path) -> None:
     assert "platform.drain_per_minute: 60" in shown.output
     assert runner.invoke(cli, ["config", "generate"]).output == config_file()
     told = json.loads(runner.invoke(cli, ["config", "show", "--config", str(out), "--json"]).output)
-    assert told["platform.base_url"] == {"value": '"http://127.0.0.1:8080"', "default": False}
+    file = {"default": False, "origin": "file"}
+    assert told["platform.base_url"] == {"value": "http://127.0.0.1:8080", **file}
+    assert told["platform.encrypt"] == {"value": True, **file}
+    assert told["platform.org_app_secret"]["value"] == {"credential": "org_app_secret", "file": None}
+    assert told["operators.list"] == {"value": [], "default": True, "origin": "file"}
+    assert told["outbox.max_bytes"]["value"] == 20 * 2**30
+
+
+def test_show_tells_who_said_it(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(GOOD, "utf-8")
+    env = {"STATE_DIRECTORY": "/srv/kiosk"}
+    done = CliRunner().invoke(
+        cli, ["config", "show", "--json", "--config", str(tmp_path / "c.yaml")], env=env
+    )
+    told = {key: row["origin"] for key, row in json.loads(done.output).items()}
+    assert told["state_dir"] == "environment"
+    assert told["platform.encrypt"] == "file"
+    assert told["face.engine"] == "default"
 
 
 def test_the_shape_follows_the_schema() -> None:

@@ -244,5 +244,8 @@ def test_check_looks_at_token_folder_and_mapping(tmp_path: Path) -> None:
     said = site.cli("check", "--json")
     assert said.returncode == 78
     found = {(finding["code"], finding["line"]) for finding in json.loads(said.stdout)["findings"]}
-    assert {("E7201", 1), ("E6056", 1)} <= found
+    lines = site.config.read_text("utf-8").splitlines()
+    key = {name: lines.index(next(line for line in lines if line.startswith(f"  {name}:"))) + 1
+           for name in ("token", "folder", "pictures")}  # fmt: skip
+    assert {("E7201", key["token"]), ("E6056", key["folder"]), ("E6056", key["pictures"])} <= found
     assert ("E6020", 2) in found, "mistakes in the mapping have their places in its own file"

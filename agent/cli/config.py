@@ -9,6 +9,7 @@ import click
 from agent.catalogue import AgentError
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.screen import padded, print_json
+from agent.config.loader import read
 from agent.config.writing import config_file, in_force
 
 
@@ -50,9 +51,11 @@ def generate(settings: Settings, out: Path | None, example: bool) -> None:
 @pass_settings
 def show(settings: Settings, as_json: bool) -> None:
     """文件与默认值合成的结果 / every value, from the file or by default; never a secret."""
-    rows = list(in_force(settings.config()))
+    rows = list(in_force(settings.config(), read(settings.config_path).says))
     if as_json:
-        print_json({row.name: {"value": row.value, "default": row.default} for row in rows})
+        print_json(
+            {row.name: {"value": row.data, "default": row.default, "origin": row.origin} for row in rows}
+        )
         return
     width = max(len(row.name) + len(row.value) for row in rows if len(row.value) < 40) + 4
     mark = "默认" if settings.language == "zh" else "default"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from agent import keys
 from agent.catalogue import AgentError
-from agent.cli.options import Settings, Verb, json_option, pass_settings
+from agent.cli.options import DEFAULT_CONFIG, Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
-from agent.config import Config, Finding, examine
-from agent.config.findings import Place
-from agent.control import call
-from agent.ops.secrets import named_secrets
+from agent.config import Config, Finding
+from agent.config.findings import in_order
+from agent.config.loader import File, read
+from agent.control import NotRunning, call
+from agent.control.client import SYSTEM_STATE
 
 CONFIG_WRONG = 78
 
@@ -36,17 +36,18 @@ def run(settings: Settings) -> None:
 
 @click.command(cls=Verb)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--no-env", is_flag=True, help="不检查设备与网络 / look at the file alone")
+@click.option("--no-env", is_flag=True, help="只看文件本身 / look at the file alone")
 @json_option
 @pass_settings
 def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) -> None:
     """检查配置文件 / check the configuration; exit 78 when something is wrong."""
     path = file or settings.config_path
-    config, findings = examine(path)
-    if settings.lang is None and config is not None:
-        settings.lang = config.lang
-    if config is not None and not no_env:
-        findings += surroundings(config, str(path))
+    found = read(path)
+    findings = list(found.findings)
+    if settings.lang is None and found.config is not None:
+        settings.lang = found.config.lang
+    if found.config is not None and not no_env:
+        findings = in_order([*findings, *_surroundings(found, found.config)])
     good = not any(finding.fatal for finding in findings)
     if as_json:
         told = [finding.as_json(settings.language) for finding in findings]
@@ -60,29 +61,32 @@ def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) ->
         raise click.exceptions.Exit(CONFIG_WRONG)
 
 
-def surroundings(config: Config, file: str) -> list[Finding]:
-    """Return what the file names and what is not there: secrets that `run` would miss."""
-    found = []
-    for key, secret in named_secrets(config).items():
-        try:
-            keys.read_secret(secret, key)
-        except AgentError as error:
-            found.append(Finding(file, Place(), error.code, error.facts))
-    for key in ("folder", "pictures"):
-        path = getattr(config.intake, key)
-        if path is not None and not Path(path).is_dir():
-            found.append(Finding(file, Place(), "E6056", {"key": f"intake.{key}"}))
-    if config.intake.wanted and config.intake.mapping is not None:
-        # Imported here: a configuration without a mapping must not pay for it.
-        from agent.intake.form import examine as examine_mapping
+def _surroundings(file: File, config: Config) -> list[Finding]:
+    from agent.ops.surroundings import surroundings
 
-        found += examine_mapping(config.intake.mapping)[1]
-    return found
+    try:
+        call(Path(config.state_dir), "status")
+    except NotRunning:
+        daemon = False
+    except AgentError:  # it is there, and does not speak to us
+        daemon = True
+    else:
+        daemon = True
+    return surroundings(file, config, daemon=daemon)
 
 
 @click.command(cls=Verb)
 @pass_settings
 def reload(settings: Settings) -> None:
     """让运行中的守护进程重新读取配置 / make the running daemon read its configuration again."""
-    call(Path(settings.config().state_dir), "reload")
-    settings.say("配置已重新加载", "configuration reloaded")
+    state_dir = Path(settings.config().state_dir)
+    # The unit's daemon is found where systemd put it, whatever became of state_dir in its file.
+    places = [state_dir, *([SYSTEM_STATE] if settings.config_path == DEFAULT_CONFIG else [])]
+    for place in places:
+        try:
+            call(place, "reload")
+        except NotRunning:
+            continue
+        settings.say("配置已重新加载", "configuration reloaded")
+        return
+    raise AgentError("E8209", path=state_dir)

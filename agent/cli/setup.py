@@ -18,8 +18,6 @@ from agent.config import Config
 UNIT = "kiosk-agent.service"
 #: The last lines of the journal that explain a start that failed.
 LINES = 8
-#: What a terminal may be asked for; keys of the agent's own are made by `keys init`, never typed.
-TYPED = ("platform.org_app_secret", "platform.authorization", "camera.password", "intake.token")
 
 
 def register(group: click.Group) -> None:
@@ -89,7 +87,7 @@ def _take_secrets(settings: Settings, config: Config) -> None:
     missing = {
         name: key for name, key in dropins.credentials(config).items() if not (keys.SECRETS / name).exists()
     }
-    unasked = [key for key in missing.values() if key not in TYPED or not sys.stdin.isatty()]
+    unasked = [key for key in missing.values() if key not in keys.TYPED or not sys.stdin.isatty()]
     if unasked:
         raise AgentError("E7208", keys=", ".join(unasked), folder=keys.SECRETS)
     for name, key in missing.items():

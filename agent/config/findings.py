@@ -59,6 +59,11 @@ class Finding:
         return f"{text}（是否想写 {meant}？）" if lang == "zh" else f"{text} (did you mean {meant}?)"
 
 
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings as their places follow one another in the file."""
+    return sorted(findings, key=lambda finding: (finding.place.line, finding.place.column))
+
+
 class ConfigError(AgentError):
     """The configuration cannot be used; `findings` says why, all at once."""
 

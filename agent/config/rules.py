@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from agent.config.findings import Finding
-from agent.config.schema import MAX_OPERATOR_CHARS, Config, Face, PhotoDecoder, text_length
+from agent.config.schema import MAX_OPERATOR_CHARS, Config, Face, PhotoDecoder, named_secrets, text_length
 from agent.config.tree import Path, Tree
 from drivers.camera import is_file_source
 
@@ -20,6 +20,7 @@ def findings(config: Config, tree: Tree) -> Iterator[Finding]:
 
 
 def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    yield from _paths(config)
     yield from _test_sources(config)
     yield from _face(config.face)
     yield from _intake(config)
@@ -50,6 +51,23 @@ def _test_sources(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     for path, test_source in found.items():
         if test_source:
             yield path, "E6030", {"key": ".".join(path)}
+
+
+def _paths(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    """The working directory of whoever types a command is not the service's: paths are whole."""
+    secrets = {name: secret.file for name, secret in named_secrets(config).items()}
+    named = {
+        **secrets,
+        "state_dir": config.state_dir,
+        "platform.ca_file": config.platform.ca_file,
+        "face.weights_dir": config.face.weights_dir,
+        "face.onnx.model": config.face.onnx.model,
+        "intake.folder": config.intake.folder,
+        "intake.pictures": config.intake.pictures,
+    }
+    for key, path in named.items():
+        if path is not None and not path.startswith("/"):
+            yield tuple(key.split(".")), "E6059", {"key": key}
 
 
 def _face(face: Face) -> Iterator[tuple[Path, str, dict[str, str]]]:

@@ -7,6 +7,7 @@ on; rows such as "P1" or "R10" refer to the close reading of the platform's docu
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -28,7 +29,9 @@ MAX_OPERATOR_CHARS = 10
 class Section(BaseModel):
     """A block of the file: unknown keys are errors, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 def _not_blank(text: str) -> str:
@@ -42,16 +45,13 @@ Text50 = Annotated[str, Field(max_length=50), AfterValidator(_not_blank)]
 Operator = Annotated[str, Field(max_length=MAX_OPERATOR_CHARS), AfterValidator(_not_blank)]
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE = re.compile(rf"(\d{{1,15}}(?:\.\d{{1,9}})?)\s?({'|'.join(_UNITS)})")
 
 
 def _bytes(value: Any) -> Any:
     """Read 20GiB, 500MB or a plain number of bytes."""
-    if not isinstance(value, str):
-        return value
-    for unit, factor in _UNITS.items():
-        if value.endswith(unit):
-            return int(Decimal(value[: -len(unit)].strip()) * factor)
-    return value
+    size = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return int(Decimal(size[1]) * _UNITS[size[2]]) if size else value
 
 
 class Secret(Section):
@@ -341,3 +341,15 @@ class Config(Section):
     intake: Intake = Intake()
     console: Console = Console()
     logging: Logging = Logging()
+
+
+def named_secrets(config: Config) -> dict[str, Secret]:
+    """Return every secret that a configuration names, by its key."""
+    found = {
+        "platform.org_app_secret": config.platform.org_app_secret,
+        "platform.authorization": config.platform.authorization,
+        "camera.password": config.camera.password,
+        "intake.token": config.intake.token,
+        **{f"keys.{name}": getattr(config.keys, name) for name in Keys.model_fields},
+    }
+    return {name: secret for name, secret in found.items() if secret is not None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,13 +21,19 @@ from agent.config.shape import Kind, Shape
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
+#: So much of an unknown key is repeated.
+_SHOWN_CHARS = 40
 
 Path = tuple[str | int, ...]
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+#: Control characters and halves of characters: escapes in double quotes can write them.
+_UNPRINTABLE = frozenset({"Cc", "Cs"})
 _BOOLS = {"true": True, "false": False}
 _YAML_BOOLS = frozenset({"yes", "no", "on", "off", "true", "false", "y", "n"})
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?\s?([kKMG]i?B)?")
+_FAR_ESCAPE = re.compile(r"\\U(?!000|0010)")
+_FORMS = {Kind.NUMBER: _NUMBER, Kind.DATE: re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
 
 
@@ -65,7 +72,7 @@ def parse(file: str, raw: bytes, shape: Shape) -> Tree:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        tree.find(_mark(error.problem_mark), "E6010", problem=error.problem or "")
+        _misspelt(tree, error)
         return tree
     if not isinstance(node, yaml.MappingNode):
         tree.find(Place(), "E6011")
@@ -121,10 +128,18 @@ def _scanned(tree: Tree, text: str) -> bool:
             elif isinstance(token, yaml.BlockEndToken | yaml.FlowMappingEndToken | yaml.FlowSequenceEndToken):
                 depth -= 1
     except yaml.MarkedYAMLError as error:
-        tree.find(_mark(error.problem_mark), "E6010", problem=error.problem or "")
+        _misspelt(tree, error)
     except yaml.YAMLError:
         tree.find(Place(), "E6010", problem="unreadable characters")
+    except (ValueError, OverflowError):  # PyYAML's own chr() of "\UFFFFFFFF"
+        before = text[: match.start()].split("\n") if (match := _FAR_ESCAPE.search(text)) else [""]
+        tree.find(Place(len(before), len(before[-1]) + 1), "E6010", problem="no character has this number")
     return not tree.findings
+
+
+def _misspelt(tree: Tree, error: yaml.MarkedYAMLError) -> None:
+    problem = error.problem or ""
+    tree.find(_mark(error.problem_mark), "E6006" if r"'\t'" in problem else "E6010", problem=problem)
 
 
 def _mark(mark: Any) -> Place:
@@ -146,7 +161,7 @@ def _mapping(tree: Tree, node: yaml.MappingNode, shape: Shape, path: Path) -> di
         tree.places[inner] = _mark(key.start_mark)
         expected = shape.members.get(name, shape.others)
         if expected is None:
-            dotted = ".".join(str(part) for part in inner)
+            dotted = _dotted((*path, name[:_SHOWN_CHARS]))
             tree.find(_mark(key.start_mark), "E6016", key=dotted, meant=meant(name, shape.members))
             found[name] = None
             continue
@@ -177,13 +192,19 @@ def _value(tree: Tree, node: yaml.Node, shape: Shape, path: Path) -> Any:
 
 
 def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:
-    """Return a scalar as its key wants it: text as written, or a number, a boolean, a date."""
+    """Return a scalar as its key wants it: text as written, or a number, a boolean, a date.
+
+    Quotes make text of anything under a text key; under any other they change nothing.
+    """
     text: str = node.value
-    if node.style is not None:  # quoted, or a block: text, whatever it looks like
+    quoted = node.style is not None  # or a block
+    if any(unicodedata.category(character) in _UNPRINTABLE and character not in "\n\t" for character in text):
+        return tree.refuse(path, "E6021", expected="text without control characters")
+    if quoted and shape.kind is Kind.TEXT:
         return text
     if text in shape.words:
         return int(text) if shape.kind is Kind.NUMBER else text
-    if text in _NULLS:
+    if text in _NULLS and not quoted:
         return None
     if shape.kind is not Kind.TEXT or shape.words:
         wide = next((character for character in text if typed.narrow(character) != character), None)
@@ -193,8 +214,8 @@ def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:
         return _BOOLS[text] if text in _BOOLS else tree.refuse(path, "E6019")
     if shape.kind is Kind.TEXT and text.lower() in _YAML_BOOLS:
         return tree.refuse(path, "E6017")
-    if shape.kind is Kind.NUMBER and not _NUMBER.fullmatch(text):
-        code = "E6018" if _LEADING_ZERO.fullmatch(text) else "E6021"
+    if shape.kind in _FORMS and not _FORMS[shape.kind].fullmatch(text):
+        code = "E6018" if shape.kind is Kind.NUMBER and _LEADING_ZERO.fullmatch(text) else "E6021"
         return tree.refuse(path, code, expected=shape.expected)
     return text
 

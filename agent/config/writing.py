@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ HEAD = """\
 """
 #: An editor's window on a small screen; a Han character takes two cells.
 LINE_CELLS = 120
-#: A password inside an address: rtsp://user:password@host.
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]*@")
+#: A name and password inside an address - rtsp://user:password@host, and what a password may hold besides -,
+#: and a query, in which many a camera wants them.
+_PASSWORD = re.compile(r'(?<=://)[^\s"]*@')
+_QUERY = re.compile(r'(?<=://)([^\s"?]*)\?[^\s"]*')
 
 
 def config_file(*, example: bool = False) -> str:
@@ -95,15 +98,20 @@ def _table(title: str, words: str, rows: Sequence[Key], reloadable: Callable[[st
 
 @dataclass(frozen=True)
 class InForce:
-    """One key with the value in force, written as in the file."""
+    """One key with the value in force: as JSON, as written in the file, and who said so."""
 
     name: str
+    data: Any
     value: str
     default: bool
+    origin: str  # file | default | environment
 
 
-def in_force(config: Config) -> Iterator[InForce]:
-    """Yield every key with its value. Of a secret only its place, of an address no password."""
+def in_force(config: Config, given: Callable[[str], bool] = lambda _: False) -> Iterator[InForce]:
+    """Yield every key with its value. Of a secret only its place, of an address no password.
+
+    `given` tells whether the file itself gives a key.
+    """
     values = config.model_dump(mode="json", by_alias=True)
     for key in keys():
         if key.section:
@@ -111,9 +119,17 @@ def in_force(config: Config) -> Iterator[InForce]:
         value: Any = values
         for part in key.path:
             value = value[part]
+        value = _without_passwords(value)
         text = key.written(value)
         default = not key.required and text == key.written(key.default)
-        yield InForce(key.name, _PASSWORD.sub("***@", text), default)
+        # A value that neither the file nor the schema has can only be systemd's: $STATE_DIRECTORY.
+        origin = "file" if given(key.name) else "default" if default else "environment"
+        yield InForce(key.name, value, text, default, origin)
+
+
+def _without_passwords(value: Any) -> Any:
+    text = _PASSWORD.sub("***@", json.dumps(value, ensure_ascii=False))
+    return json.loads(_QUERY.sub(r"\1?***", text))
 
 
 def public(config: Config) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from agent.config.schema import Config
 from agent.control import Caller, NotRunning, call
 from agent.control.client import ANSWER_S
 from agent.control.verbs import Powers, handlers
+from agent.ops.access import acting_as, service_account
 from agent.ownership import owning
 
 #: A daemon opens its outbox within two seconds; salvage of a large file takes longer and says so itself.
@@ -47,14 +47,8 @@ def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None, wait_s
 @contextmanager
 def as_owner_of(state_dir: Path) -> Iterator[None]:
     """Act as the state directory's owner where root asks: a file of root's would lock the daemon out."""
-    if os.geteuid() != 0 or not state_dir.exists() or state_dir.stat().st_uid == 0:
+    if not state_dir.exists():
         yield
         return
-    owner = state_dir.stat()
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
+    with acting_as(service_account(state_dir)):
         yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)

@@ -11,10 +11,11 @@ import json
 import os
 import pwd
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent.catalogue import AgentError
+from drivers.errors import CodedError
 
 #: The largest request is an import's: one sealed record of up to 9 MB in base64.
 MAX_LINE = 16 * 2**20
@@ -74,9 +75,11 @@ def request(line: bytes) -> tuple[str, dict[str, Any], str]:
     return verb, args, printable[:MAX_NAME]
 
 
-def failure(code: str, facts: Mapping[str, str]) -> bytes:
-    """Return the answer for an error."""
-    return encoded({"ok": False, "code": code, "facts": dict(facts)})
+def failure(error: CodedError) -> bytes:
+    """Return the answer for an error; of a configuration's errors each finding with its place."""
+    told = {"ok": False, "code": error.code, "facts": dict(error.facts)}
+    findings = [asdict(finding) for finding in getattr(error, "findings", ())]
+    return encoded(told | ({"findings": findings} if findings else {}))
 
 
 def result(line: bytes) -> Any:
@@ -88,4 +91,9 @@ def result(line: bytes) -> Any:
         raise AgentError("E8201") from None
     if good:
         return message.get("result")
+    if findings := message.get("findings"):
+        # Imported here: whoever asks for the status must not pay for the configuration's libraries.
+        from agent.config.findings import ConfigError, Finding, Place
+
+        raise ConfigError([Finding(**{**one, "place": Place(**one["place"])}) for one in findings])
     raise AgentError(str(message.get("code", "E8201")), **message.get("facts", {}))

@@ -97,10 +97,10 @@ class ControlServer:
             uid, pid = _peer(connection)
             return protocol.encoded({"ok": True, "result": handler(args, Caller(uid, pid, name))})
         except CodedError as error:
-            return protocol.failure(error.code, error.facts)
+            return protocol.failure(error)
         except Exception as error:  # the edge of a thread: the caller is told
             log.debug("control call", exc_info=error)
-            return protocol.failure("E8203", {"cause": type(error).__name__})
+            return protocol.failure(AgentError("E8203", cause=type(error).__name__))
 
 
 def _listening(path: Path) -> socket.socket:

@@ -7,12 +7,16 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 #: Groups that the unit gives the service beyond its own (SupplementaryGroups=).
 UNIT_GROUPS = ("dialout", "video")
+#: The package's user, and where its unit keeps the data.
+SERVICE_USER = "kiosk-agent"
+SERVICE_STATE = Path("/var/lib/kiosk-agent")
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Holder:
 
 
 def service_account(state_dir: Path) -> Account:
-    """Return the state directory's owner, under whom the daemon runs; ourselves where there is none."""
-    uid = state_dir.stat().st_uid if state_dir.exists() else os.geteuid()
+    """Return the account that the daemon runs under: the state directory's owner, ourselves without one."""
+    uid = state_dir.stat().st_uid if state_dir.exists() else _before_the_first_start(state_dir)
     try:
         known = pwd.getpwuid(uid)
     except KeyError:
@@ -46,6 +50,43 @@ def service_account(state_dir: Path) -> Account:
         with contextlib.suppress(KeyError):
             groups.add(grp.getgrnam(name).gr_gid)
     return Account(known.pw_name, uid, frozenset(groups))
+
+
+def _before_the_first_start(state_dir: Path) -> int:
+    with contextlib.suppress(KeyError):
+        if state_dir == SERVICE_STATE and os.geteuid() == 0:
+            return pwd.getpwnam(SERVICE_USER).pw_uid
+    return os.geteuid()
+
+
+@contextmanager
+def acting_as(account: Account) -> Iterator[None]:
+    """Act as an account where root asks: see what it may see, and make no file that locks it out.
+
+    For the whole process: nothing else may be running in it.
+    """
+    if os.geteuid() != 0 or account.uid == 0:
+        yield
+        return
+    groups = os.getgroups()
+    with contextlib.suppress(PermissionError):  # a container may forbid it; then root's own are none too many
+        os.setgroups(sorted(account.groups))
+    os.setegid(_primary_group(account.uid))
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        with contextlib.suppress(PermissionError):
+            os.setgroups(groups)
+
+
+def _primary_group(uid: int) -> int:
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return uid
 
 
 def may_use(mode: int, owner: int, group: int, uid: int, groups: Collection[int]) -> bool:

@@ -12,12 +12,11 @@ from typing import Any
 
 from agent import keys
 from agent.clock import Clock, Trust
-from agent.config.schema import Config
+from agent.config.schema import Config, named_secrets
 from agent.ops import checking, devices, machine, stored
 from agent.ops.access import service_account
 from agent.ops.checking import GOOD, Check, Found, Result
 from agent.ops.reach import Way
-from agent.ops.secrets import named_secrets
 
 #: Everything together; promised to whoever stands before a broken kiosk.
 WITHIN_S = 9.5

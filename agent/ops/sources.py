@@ -15,11 +15,11 @@ from agent import __version__, keys
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config import Config, Finding
+from agent.config.schema import named_secrets
 from agent.config.writing import public
 from agent.ops import bundle
 from agent.ops.bundle import Bundle
 from agent.ops.doctor import Doctor
-from agent.ops.secrets import named_secrets
 
 COMMAND_S = 5.0
 JOURNAL_LINES = 2000
