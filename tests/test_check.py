@@ -16,6 +16,7 @@ import pytest
 import yaml
 from e2e_support import Site, wait_for
 
+from agent import keys
 from agent.catalogue import entry
 from agent.config.loader import read
 from agent.ops import surroundings
@@ -30,7 +31,7 @@ STOP_S = 30.0
 
 def place_of(site: Site, dotted: str) -> tuple[int, int]:
     """Return line and column of a key, or of its value where that is no mapping, by YAML's own marks."""
-    node = yaml.compose(site.config.read_text("utf-8"))
+    node: Any = yaml.compose(site.config.read_text("utf-8"))
     for name in dotted.split("."):
         key, node = next((key, value) for key, value in node.value if key.value == name)
     mark = (key if isinstance(node, yaml.MappingNode) else node).start_mark
@@ -138,7 +139,7 @@ def test_a_secret_that_does_not_fit_its_convention_is_told(site: Site) -> None:
 # --- run and reload go the same way -----------------------------------------------------------------
 
 #: What keeps the daemon from starting; what it outlives is told by `check` alone.
-NEEDED = [
+NEEDED: list[tuple[Edit, str, str]] = [
     ({"platform.authorization": {"file": "/nowhere/ticket"}}, "platform.authorization", "E7201"),
     ({"camera.password": {"file": "/nowhere/password"}}, "camera.password", "E7201"),
     ({"intake.folder": "/tmp", "intake.mapping": "nobody"}, "intake.mapping", "E6051"),
@@ -259,7 +260,7 @@ def test_the_unit_s_state_directory_wins_and_a_reader_of_the_file_is_told(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(surroundings, "UNITS", (site.config,))
-    monkeypatch.setattr(surroundings.keys, "SECRETS", site.config.parent / "secrets")
+    monkeypatch.setattr(keys, "SECRETS", site.config.parent / "secrets")
     file = read(site.config)
     found = surroundings.surroundings(file, file.usable(), daemon=False)
     assert [(finding.code, finding.place) for finding in found] == [
