@@ -86,7 +86,7 @@ class Housekeeping:
             "outbox",
             state="ok" if code is None else "attention",
             code=code,
-            waiting=counts.ready + counts.sending + counts.held,
+            waiting=counts.waiting,
             used=room.used,
             limit=room.limit,
             free=room.free,

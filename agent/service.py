@@ -105,8 +105,7 @@ class Agent:
     def start(self) -> None:
         """Start every loop. The screen says what the reader and camera say from here on."""
         balance = self.own.outbox.counts()
-        waiting = balance.ready + balance.sending + balance.held
-        logs.say(log, "I8001", version=__version__, waiting=waiting)
+        logs.say(log, "I8001", version=__version__, waiting=balance.waiting)
         audit, config = self.own.audit, self.live.config()
         audit.append("agent.started", who="service", target=__version__, config=fingerprint(config))
         files = ",".join(name for name in keys.NAMES if getattr(config.keys, name) is None)
@@ -128,7 +127,7 @@ class Agent:
             logs.say(log, "W8102", loops=",".join(left))
         self.own.audit.append("agent.stopped", who="service", target=__version__, durable=True)
         balance = self.own.outbox.counts()
-        logs.say(log, "I8003", waiting=balance.ready + balance.sending + balance.held)
+        logs.say(log, "I8003", waiting=balance.waiting)
 
     def healthy(self) -> bool:
         """Return whether every loop beats in time."""

@@ -87,7 +87,9 @@ def test_a_refused_record_is_sent_again_or_corrected(site: Site) -> None:
     assert (amended["state"], amended["supersedes"]) == ("ready", ids["parked"])
     old = answered(site, "outbox", "show", ids["parked"])
     assert (old["state"], old["superseded_by"]) == ("discarded", amended["id"])
-    assert answered(site, "outbox", "stats")["difference"] == 0
+    assert (old["closed_as"], old["closed_why"]) == ("superseded", amended["id"])
+    stats = answered(site, "outbox", "stats")
+    assert (stats["difference"], stats["superseded"], stats["given_up"]) == (0, 1, 0)
     with owned(site) as own:
         assert own.outbox.verification(amended["id"]).operator == "王医生"
         assert own.outbox.verification(ids["parked"]).operator == "测试员"

@@ -181,9 +181,7 @@ def test_a_taken_address_is_told(config: Config) -> None:
 def test_a_record_that_waits_for_days_is_told() -> None:
     now = dt.datetime(2026, 11, 24, tzinfo=dt.timezone.utc)
     queue = {
-        "ready": 2,
-        "sending": 0,
-        "held": 1,
+        "waiting": 3,
         "oldest_waiting": (now - dt.timedelta(hours=30)).isoformat(),
     }
     result = looked(stored.age(queue, now))

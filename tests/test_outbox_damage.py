@@ -243,7 +243,7 @@ def test_the_page_reader_reads_what_sqlite_reads(tmp_path: Path) -> None:
 # --- versions ---------------------------------------------------------------------------------------
 
 
-def test_version_1_becomes_version_2_with_a_copy_of_what_was_changed(tmp_path: Path) -> None:
+def test_version_1_becomes_the_newest_with_a_copy_of_what_was_changed(tmp_path: Path) -> None:
     records = write_version_1(tmp_path, 3)
     fresh = tmp_path / "fresh"
     fresh.mkdir()
@@ -251,7 +251,7 @@ def test_version_1_becomes_version_2_with_a_copy_of_what_was_changed(tmp_path: P
         assert outbox.counts().ready == 3
         assert [outbox.verification(record).id for record in records] == records
         assert outbox._owner.run(_shape) == other._owner.run(_shape)
-    copy = sqlite3.connect(tmp_path / "outbox.db.before-3")
+    copy = sqlite3.connect(tmp_path / "outbox.db.before-4")
     tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}
     assert copy.execute("SELECT count(*) FROM attempt").fetchone()[0] == 3
     copy.close()
@@ -261,7 +261,7 @@ def test_version_1_becomes_version_2_with_a_copy_of_what_was_changed(tmp_path: P
     clock.seconds = 10**9
     with open_outbox(tmp_path, clock) as outbox:
         outbox.upkeep.forget_backups()
-    assert not (tmp_path / "outbox.db.before-3").exists()
+    assert not (tmp_path / "outbox.db.before-4").exists()
 
 
 def _shape(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
@@ -298,7 +298,7 @@ def _keyed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_keyed")
-def test_a_damaged_version_1_is_salvaged_into_version_2(tmp_path: Path) -> None:
+def test_a_damaged_version_1_is_salvaged_into_the_newest(tmp_path: Path) -> None:
     records = write_version_1(tmp_path, 3)
     overwrite(tmp_path / "outbox.db", 0, bytes(16))
     with owning(settings(tmp_path), HandClock()) as own:

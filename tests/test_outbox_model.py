@@ -28,6 +28,8 @@ from agent.outbox import (
     SettleParked,
     store,
 )
+from agent.outbox.followups import Person
+from agent.outbox.ledger import WAITING
 from agent.records import FaceResult, Hold, PictureKind, Supplement
 
 PERSONS = st.sampled_from(["p1", "p2", "p3"])
@@ -49,6 +51,7 @@ class Model(RuleBasedStateMachine):
         self.supplements: dict[str, list[str]] = {}
         self.erased: set[str] = set()
         self.gone = 0
+        self.gone_on = {"superseded": 0, "moved": 0}
         self.claim: Claim | None = None
         self.outbox = self._opened()
 
@@ -168,6 +171,7 @@ class Model(RuleBasedStateMachine):
         assert self.outbox.verification(new).address == "别处"
         assert self.outbox.verification(record).address != "别处" or record in self.supplements
         self.states |= {record: "discarded", new: state}
+        self.gone_on["superseded"] += 1
         self.persons[new] = self.persons[record]
         self.supplements[new] = self.supplements.get(record, [])[-1:]
         if record in self.failed:
@@ -185,13 +189,18 @@ class Model(RuleBasedStateMachine):
             discard(record, "it", "why")
             self.states[record] = "discarded"
 
-    @rule(data=st.data())
-    def export(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), move=st.booleans())
+    def export(self, data: st.DataObject, move: bool) -> None:
         record = self._drawn(data, "ready", "held", "parked")
-        if record is not None:
-            assert self.outbox.administration.export_entry(record)
-            self.outbox.administration.note_exported([record])
-            self.exported.add(record)
+        if record is None:
+            return
+        assert self.outbox.administration.export_entry(record)
+        self.outbox.administration.note_exported([record])
+        self.exported.add(record)
+        if move:
+            self.outbox.administration.hand_over(record, "it", "export.bin")
+            self.states[record] = "discarded"
+            self.gone_on["moved"] += 1
 
     @precondition(lambda self: self.claim is not None)
     @rule()
@@ -231,10 +240,33 @@ class Model(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         self.outbox.close()
+        for verb in self._verbs():
+            self._refused(verb, "E3105")
         self.outbox = self._opened()
         if self.claim is not None:
             self.states[self.claim.id] = "ready"
             self.claim = None
+
+    def _verbs(self) -> list[Callable[[], object]]:
+        """Return what may still be asked of an outbox that somebody has just closed."""
+        outbox, record = self.outbox, next(iter(self.states), "none")
+        mark = Supplement("operator", "x", "it", self.clock.now())
+        return [
+            lambda: outbox.put(verification(), {PictureKind.CAMERA: b"x"}, person="p", holds={}),
+            lambda: outbox.claim(self.clock.now()),
+            lambda: outbox.supplement(record, mark),
+            lambda: outbox.add_picture(record, PictureKind.CARD, b"x"),
+            lambda: outbox.followups.add(record, "refused", Person("x", "x")),
+            lambda: outbox.open_attempt("a"),
+            lambda: outbox.upkeep.erase(timedelta()),
+            outbox.administration.rotate,
+            lambda: outbox.administration.discard(record, "it", "why"),
+            lambda: outbox.administration.export_entry(record),
+            lambda: next(outbox.administration.check()),
+            outbox.counts,
+            outbox.accepting,
+            outbox.room,
+        ]
 
     # --- what must always hold ----------------------------------------------------------------------
 
@@ -246,6 +278,11 @@ class Model(RuleBasedStateMachine):
         assert counts.difference == 0
         assert counts.accepted == len(self.states) + self.gone
         assert counts.quarantined == 0
+        assert {"superseded": counts.superseded, "moved": counts.moved} == self.gone_on
+        assert counts.waiting == counts.accepted - counts.delivered - counts.discarded
+        waits = [record for record, state in self.states.items() if state in WAITING]
+        assert counts.waiting == len(waits)
+        assert (counts.oldest_waiting is None) == (not waits)
         rows = {row.id: row.state for row in self.outbox.administration.list_records(None, 10_000)}
         assert rows == self.states
 

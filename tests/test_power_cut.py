@@ -133,5 +133,5 @@ def test_the_journal_holds_what_a_life_does_to_the_disk(shim: Path, scratch: Pat
     touched = {(op.kind, Path(op.path).name.partition(".")[0]) for op in ops}
     assert {("w", "outbox"), ("s", "outbox"), ("t", "outbox"), ("c", "ballast"), ("u", "ballast")} <= touched
     assert {("r", "seal"), ("r", "ballast"), ("w", "audit"), ("s", "keys")} <= touched
-    assert any(op.kind == "r" and op.other.endswith("outbox.db.before-3") for op in ops)
+    assert any(op.kind == "r" and op.other.endswith("outbox.db.before-4") for op in ops)
     assert any(op.kind == "s" and op.path == str(state) for op in ops)

@@ -80,7 +80,9 @@ def test_problems_come_first_errors_before_warnings(site: Site) -> None:
 
 
 def queue(**values: Any) -> dict[str, Any]:
-    base = dict.fromkeys(("ready", "sending", "held", "parked", "quarantined", "delivered", "difference"), 0)
+    states = ("ready", "sending", "held", "parked", "quarantined", "delivered")
+    base = dict.fromkeys((*states, "difference"), 0)
+    base["waiting"] = sum(values.get(state, 0) for state in states if state != "delivered")
     return {**base, "copied": False, "oldest_waiting": None, "bytes": 5, "limit": 100, "free": 7, **values}
 
 
@@ -132,7 +134,7 @@ def test_the_line_for_systemd_names_problems_first_and_stays_a_line() -> None:
         "outbox": {"waiting": 3},
     }
     line = status.line(topics, {"E1101": {"port": "/dev/x"}}, "zh")
-    assert line == "未找到读卡器（/dev/x） [E1101]；可以刷卡；待传 3"
+    assert line == "未找到读卡器（/dev/x） [E1101]；可以刷卡；未送达 3"
     assert status.line({"screen": {"code": "I1001"}}, {}, "en") == "ready for the next card"
     everything = {code: {"code": code} for code in entries()}
     assert len(status.line(everything, {}, "zh")) == status.LINE_CHARS

@@ -54,6 +54,9 @@ def test_a_pc_is_replaced_and_nothing_is_missing_or_sent_twice(site: Site, tmp_p
         1,
         4,
     ]
+    assert (stats["moved"], stats["given_up"], stats["waiting"]) == (4, 0, 0)
+    row = answered(site, "outbox", "show", ids["ready"])
+    assert (row["state"], row["closed_as"], row["closed_why"]) == ("discarded", "moved", "records")
     raw = Path(file).read_bytes()
     assert Path(file).stat().st_mode & 0o777 == 0o600
     assert NAME.encode() not in raw

@@ -26,16 +26,21 @@ TOPICS = {
 }
 #: States of a record, as a line of the screen.
 QUEUE = {
+    "waiting": ("未送达", "waiting"),
     "ready": ("待传", "ready"),
     "sending": ("传输中", "sending"),
     "held": ("待补全", "held"),
     "parked": ("被拒", "parked"),
     "quarantined": ("无法读取", "unreadable"),
-    "discarded": ("已放弃", "given up"),
+    "given_up": ("已放弃", "given up"),
+    "superseded": ("已由更正记录取代", "superseded"),
+    "moved": ("已移交另一台主机", "moved"),
     "delivered": ("已送达", "delivered"),
     "accepted": ("合计", "accepted"),
     "difference": ("差额", "off by"),
 }
+#: Rare: shown where there are any.
+RARE = {"superseded", "moved"}
 
 
 def register(group: click.Group) -> None:
@@ -108,12 +113,16 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[ops.Problem
     queue = report.get("queue")
     if queue is None:
         return
-    counts = "  ".join(f"{names[0 if zh else 1]} {queue[key]}" for key, names in QUEUE.items())
+    counts = "  ".join(
+        f"{names[0 if zh else 1]} {queue[key]}"
+        for key, names in QUEUE.items()
+        if queue[key] or key not in RARE
+    )
     click.echo(counts)
     success, hours = shown(queue["last_success"]), ops.oldest_h(queue, now)
     used, limit = (f"{queue[key] / 2**20:.0f} MiB" for key in ("bytes", "limit"))
     settings.say(
-        f"最近一次送达 {success}；最早的待传记录已等待 {hours:.1f} 小时；队列 {used} / {limit}",
+        f"最近一次送达 {success}；最早的未送达记录已等待 {hours:.1f} 小时；队列 {used} / {limit}",
         f"last delivery {success}; oldest waiting {hours:.1f} h; queue {used} of {limit}",
     )
     facts = {key: report[key] for key in ("version", "config_hash", "kek") if report.get(key)}

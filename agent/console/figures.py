@@ -19,7 +19,7 @@ from agent.clock import Clock
 from agent.console.view import NOT_PARTS
 from agent.control.looking import stats
 from agent.control.powers import Powers
-from agent.outbox.ledger import STATES
+from agent.outbox.ledger import GONE_ON, STATES
 
 #: How old an answer may be.
 FRESH_S = 1.0
@@ -78,10 +78,19 @@ class Figures(Collector):
         for state in STATES:
             records.add_metric([state], queue[state])
         yield records
+        closed = GaugeMetricFamily(
+            f"{PREFIX}records_discarded",
+            "Discarded records by why nobody here goes on.",
+            labels=["closed_as"],
+        )
+        for reason in ("given_up", *GONE_ON):
+            closed.add_metric([reason], queue[reason])
+        yield closed
         yield CounterMetricFamily(
             f"{PREFIX}records_accepted", "Records ever accepted.", value=queue["accepted"]
         )
         plain = {
+            "records_waiting": ("Records kept and neither delivered nor discarded.", "waiting"),
             "ledger_difference": ("Records by which the counters do not balance; must be 0.", "difference"),
             "attempts": ("Sends of all records that still have a row.", "attempts"),
             "outbox_bytes": ("Bytes of sealed bodies that are kept.", "bytes"),

@@ -111,7 +111,7 @@ class Screen:
 def _queue(topics: view.Topics, figures: Figures) -> dict[str, Any]:
     queue, platform = figures.queue(), topics.get("platform", {})
     return {
-        "waiting": queue["ready"] + queue["sending"],
+        "waiting": queue["waiting"],
         "parked": queue["parked"],
         "platform": platform.get("state", "ok"),
         "next_try": platform.get("next_try"),

@@ -31,9 +31,11 @@ def verbs(powers: Powers) -> dict[str, Handler]:
 def stats(powers: Powers) -> dict[str, Any]:
     """Return the balance, the room, and what else is worth a graph."""
     outbox = powers.own.outbox
-    room = outbox.room()
+    room, counts = outbox.room(), outbox.counts()
     return {
-        **asdict(outbox.counts()),
+        **asdict(counts),
+        "waiting": counts.waiting,
+        "given_up": counts.given_up,
         "limit": room.limit,
         "free": room.free,
         "ballast": room.ballast,

@@ -15,7 +15,7 @@ from agent.outbox import sealing
 
 #: Records of a request that names many; 64 bytes each.
 MAX_IDS = 5000
-MOVED = "moved to another machine"
+MOVED = "moved"
 
 
 def verbs(powers: Powers) -> dict[str, Handler]:
@@ -36,7 +36,7 @@ def _export(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _exported(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-    """Note that the export is on its disk; `move`: it goes on elsewhere, so it is given up here."""
+    """Note that the export is on its disk; `move`: it goes on elsewhere, so nobody goes on with it here."""
     own = powers.own
     ids = [str(record) for record in list(args["ids"])[:MAX_IDS]]
     records = own.outbox.administration.note_exported(ids)
@@ -48,15 +48,16 @@ def _exported(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[s
         followups=str(len(ids) - records),
         durable=True,
     )
-    left = [one for one in ids if not _given_up(powers, one, caller)] if args.get("move") else []
+    file = str(args["file"])[:200]
+    left = [one for one in ids if not _handed_over(powers, one, file, caller)] if args.get("move") else []
     return {"exported": records, "followups": len(ids) - records, "left": left}
 
 
-def _given_up(powers: Powers, case: str, caller: Caller) -> bool:
-    """Give up a record and its follow-up, or a follow-up alone. False: it stays, and the export says so."""
+def _handed_over(powers: Powers, case: str, file: str, caller: Caller) -> bool:
+    """Hand over a record and its follow-up, or a follow-up alone. False: it stays, and the export says so."""
     own = powers.own
     try:
-        own.outbox.administration.discard(case, caller.name, MOVED)
+        own.outbox.administration.hand_over(case, caller.name, file)
         own.audit.append("record.discarded", who=caller.name, target=case, reason=MOVED)
     except AgentError as error:
         # Delivered meanwhile, finished long ago, or no record at all: nothing to give up. Being sent: said.

@@ -178,7 +178,7 @@ def results(found: Iterable[Result]) -> list[dict[str, Any]]:
 _QUEUE = frozenset({
     "accepted", "ready", "sending", "held", "parked", "delivered", "quarantined", "discarded", "bytes",
     "difference", "oldest_waiting", "last_success", "attempts", "limit", "free", "ballast", "lost_keys",
-    "copied",
+    "copied", "waiting", "given_up", "superseded", "moved",
 })  # fmt: skip
 
 

@@ -95,12 +95,7 @@ def _of_queue(queue: Mapping[str, Any], now: datetime) -> Iterator[Problem]:
     if queue["parked"]:
         yield Problem("W3128", {"records": str(queue["parked"])})
     if (hours := oldest_h(queue, now)) > OLD_H:
-        yield Problem("W3150", {"hours": f"{hours:.1f}", "waiting": str(waiting(queue))})
-
-
-def waiting(queue: Mapping[str, Any]) -> int:
-    """Return how many records are on their way."""
-    return int(queue["ready"] + queue["sending"] + queue["held"])
+        yield Problem("W3150", {"hours": f"{hours:.1f}", "waiting": str(queue["waiting"])})
 
 
 def oldest_h(queue: Mapping[str, Any], now: datetime) -> float:
@@ -122,7 +117,7 @@ def line(topics: Topics, told: Mapping[str, Mapping[str, str]], lang: str) -> st
     if screen in entries() and entry(screen).severity not in ORDER:
         parts.append(entry(screen).title(lang, told.get(screen)))
     if (queued := topics.get("outbox", {}).get("waiting")) is not None:
-        parts.append(f"待传 {queued}" if zh else f"{queued} waiting")
+        parts.append(f"未送达 {queued}" if zh else f"{queued} waiting")
     text = ("；" if zh else "; ").join(dict.fromkeys(parts))
     return text if len(text) <= LINE_CHARS else text[: LINE_CHARS - 1] + "…"
 
@@ -151,7 +146,7 @@ def _performance(queue: Mapping[str, Any], now: datetime) -> str:
     limit = queue["limit"]
     age = f"{3600 * oldest_h(queue, now):.0f}s;{3600 * OLD_H:.0f};{3600 * VERY_OLD_H:.0f};0"
     values = {
-        "waiting": f"{waiting(queue)};;;0",
+        "waiting": f"{queue['waiting']};;;0",
         "held": f"{queue['held']};;;0",
         "parked": f"{queue['parked']};0;;0",
         "quarantined": f"{queue['quarantined']};;0;0",

@@ -43,8 +43,8 @@ def age(queue: Mapping[str, Any], now: datetime) -> Found:
     if oldest is None:
         return None, {"waiting": 0}
     hours = (now - datetime.fromisoformat(str(oldest))).total_seconds() / 3600
-    waiting = queue["ready"] + queue["sending"] + queue["held"]
-    return "W3150" if hours > OLD_H else None, {"waiting": waiting, "hours": f"{max(0.0, hours):.1f}"}
+    told = {"waiting": queue["waiting"], "hours": f"{max(0.0, hours):.1f}"}
+    return "W3150" if hours > OLD_H else None, told
 
 
 def room(queue: Mapping[str, Any]) -> Found:

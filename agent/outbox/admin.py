@@ -157,22 +157,30 @@ def amend(
         row = in_state(connection, record, "parked", "held")
         successor = insert(row)
         connection.execute("UPDATE record SET superseded_by = ? WHERE seq = ?", (successor, row["seq"]))
-        _close(connection, row, who, f"superseded by {successor}", now)
+        _close(connection, row, "superseded", who, successor, now)
     return successor
 
 
 def discard(
-    connection: sqlite3.Connection, vault: Vault, record: str, who: str, why: str, now: datetime
+    connection: sqlite3.Connection,
+    vault: Vault,
+    record: str,
+    *,
+    closed_as: str,
+    who: str,
+    why: str,
+    now: datetime,
 ) -> None:
-    """Give a record up, by a named person and for a reason; it stays in the balance.
+    """Let nobody here go on with a record, under a person's name; it stays in the balance.
 
-    AgentError E3120: a failed verification - or one that nobody can read - leaves only after an export.
+    `closed_as` given_up, `why` in that person's words; or moved, `why` the export's name. AgentError E3120: a
+    failed verification - or one that nobody can read - leaves only after an export.
     """
     with transaction(connection, durable=True):
         row = in_state(connection, record, "ready", "held", "parked", "quarantined")
         if row["exported_at"] is None and _may_be_failed(connection, vault, row):
             raise AgentError("E3120", record=record)
-        _close(connection, row, who, why, now)
+        _close(connection, row, closed_as, who, why, now)
 
 
 def _may_be_failed(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) -> bool:
@@ -182,12 +190,15 @@ def _may_be_failed(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Ro
         return True
 
 
-def _close(connection: sqlite3.Connection, row: sqlite3.Row, who: str, why: str, now: datetime) -> None:
+def _close(
+    connection: sqlite3.Connection, row: sqlite3.Row, closed_as: str, who: str, why: str, now: datetime
+) -> None:
     connection.execute(
-        "UPDATE record SET state = 'discarded', closed_by = ?, closed_why = ?, finished_at = ? WHERE seq = ?",
-        (who, why, millis(now), row["seq"]),
+        "UPDATE record SET state = 'discarded', closed_as = ?, closed_by = ?, closed_why = ?, "
+        "finished_at = ? WHERE seq = ?",
+        (closed_as, who, why, millis(now), row["seq"]),
     )
-    ledger.move(connection, row["state"], "discarded")
+    ledger.close(connection, row["state"], closed_as)
 
 
 def note_exported(connection: sqlite3.Connection, records: Sequence[str], now: datetime) -> int:

@@ -99,8 +99,23 @@ class Administration:
 
     def discard(self, record: str, who: str, why: str) -> None:
         """Give a record up. AgentError E3120 for a failed verification without a sealed export."""
+        self._discard(record, "given_up", who, why)
+
+    def hand_over(self, record: str, who: str, file: str) -> None:
+        """Let the machine that takes in the sealed export of this name go on with a record."""
+        self._discard(record, "moved", who, file)
+
+    def _discard(self, record: str, closed_as: str, who: str, why: str) -> None:
         self._owner.run(
-            partial(admin.discard, vault=self._vault, record=record, who=who, why=why, now=self._clock.now())
+            partial(
+                admin.discard,
+                vault=self._vault,
+                record=record,
+                closed_as=closed_as,
+                who=who,
+                why=why,
+                now=self._clock.now(),
+            )
         )
 
     # --- taking along -------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 accepted = ready + sending + held + parked + delivered + quarantined + discarded
 
-Delivered and discarded are counted for ever; how many of them have no row any more, because their
-receipt's time is over, is counted beside them.
+*Waiting* is what is neither delivered nor discarded. With discarded records nobody goes on here: they were
+given up by a person, or superseded by a corrected record, or moved to another machine; the latter two are
+counted beside. Delivered and discarded are counted for ever; how many of them have no row any more, because
+their receipt's time is over, is counted beside them.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 FINISHED = ("delivered", "discarded")
+WAITING = ("ready", "sending", "held", "parked", "quarantined")
+#: Discarded, but not given up.
+GONE_ON = ("superseded", "moved")
 STATES = ("ready", "sending", "held", "parked", "delivered", "quarantined", "discarded")
 
 
@@ -28,11 +33,23 @@ class Balance:
     delivered: int
     quarantined: int
     discarded: int
+    superseded: int  # of the discarded ones
+    moved: int  # of the discarded ones
     bytes: int
     difference: int
     oldest_waiting: datetime | None
     last_success: datetime | None
     attempts: int  # of every record that still has a row
+
+    @property
+    def waiting(self) -> int:
+        """Return how many records are kept and neither delivered nor discarded."""
+        return sum(getattr(self, state) for state in WAITING)
+
+    @property
+    def given_up(self) -> int:
+        """Return how many records a person gave up."""
+        return self.discarded - self.superseded - self.moved
 
 
 def accept(connection: sqlite3.Connection, state: str, size: int) -> None:
@@ -47,10 +64,32 @@ def move(connection: sqlite3.Connection, before: str, after: str) -> None:
     _add(connection, after, 1)
 
 
+def close(connection: sqlite3.Connection, before: str, closed_as: str) -> None:
+    """Count a record out of its state and among the discarded ones."""
+    move(connection, before, "discarded")
+    count_closed(connection, closed_as)
+
+
+def count_closed(connection: sqlite3.Connection, closed_as: str | None) -> None:
+    """Count why a record is among the discarded ones."""
+    if closed_as in GONE_ON:
+        _add(connection, closed_as, 1)
+
+
+def count_gone_on(connection: sqlite3.Connection) -> None:
+    """Count anew why records are discarded; what has expired is counted as it was."""
+    for reason in GONE_ON:
+        connection.execute(
+            f"UPDATE ledger SET {reason} = min(discarded, max({reason}, "  # noqa: S608 -- names of GONE_ON
+            "(SELECT count(*) FROM record WHERE state = 'discarded' AND closed_as = ?)))",
+            (reason,),
+        )
+
+
 def _add(connection: sqlite3.Connection, state: str, number: int) -> None:
-    if state not in STATES:
+    if state not in (*STATES, *GONE_ON):
         raise ValueError(state)
-    connection.execute(f"UPDATE ledger SET {state} = {state} + ?", (number,))  # noqa: S608 -- a name of STATES
+    connection.execute(f"UPDATE ledger SET {state} = {state} + ?", (number,))  # noqa: S608 -- one of these names
 
 
 def freed(connection: sqlite3.Connection, size: int) -> None:
@@ -79,6 +118,7 @@ def rebuild(connection: sqlite3.Connection) -> None:
         f"UPDATE ledger SET accepted = {' + '.join(STATES)}, "  # noqa: S608 -- names of STATES
         "bytes = (SELECT coalesce(sum(size), 0) FROM record)"
     )
+    count_gone_on(connection)
 
 
 def expired(connection: sqlite3.Connection) -> int:
@@ -92,8 +132,8 @@ def used(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT bytes FROM ledger").fetchone()["bytes"])
 
 
-def balance(connection: sqlite3.Connection) -> Balance:
-    """Return the counters, held against the records themselves."""
+def balance(connection: sqlite3.Connection, sending: str | None = None) -> Balance:
+    """Return the counters, held against the records themselves. `sending`: the record claimed last."""
     row = connection.execute("SELECT * FROM ledger").fetchone()
     counted = dict(connection.execute("SELECT state, count(*) FROM record GROUP BY state").fetchall())
     for state in FINISHED:
@@ -101,16 +141,20 @@ def balance(connection: sqlite3.Connection) -> Balance:
     by_state = {state: int(row[state]) for state in STATES}
     off = sum(abs(by_state[state] - counted.get(state, 0)) for state in STATES)
     off += abs(int(row["accepted"]) - sum(by_state.values()))
-    # Records come in the order of their numbers, so the lowest number waits longest.
+    # Records come in the order of their numbers, so the lowest number waits longest. What is being sent has
+    # no index: it is asked for by its id.
     oldest = connection.execute(
         "SELECT created_at FROM record WHERE seq = (SELECT min(seq) FROM ("
         "SELECT min(seq) AS seq FROM record WHERE state = 'ready' UNION ALL "
-        "SELECT min(seq) FROM record WHERE state IN ('held', 'parked', 'quarantined')))"
+        "SELECT min(seq) FROM record WHERE state IN ('held', 'parked', 'quarantined') UNION ALL "
+        "SELECT seq FROM record WHERE id = ? AND state = 'sending'))",
+        (sending,),
     ).fetchone()
     last = connection.execute("SELECT max(at) FROM receipt").fetchone()[0]
     return Balance(
         accepted=int(row["accepted"]),
         **by_state,
+        **{reason: int(row[reason]) for reason in GONE_ON},
         bytes=int(row["bytes"]),
         difference=off,
         oldest_waiting=None if oldest is None else _moment(oldest["created_at"]),

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from agent import sm
 from agent.catalogue import AgentError
+from agent.outbox import ledger
 from agent.outbox.owner import transaction
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _VERSION, _DIGEST = "schema", "schema_sm3"
 
 
@@ -138,10 +139,43 @@ def _to_3(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
 
 
+def _to_4(connection: sqlite3.Connection) -> None:
+    """Why a record is discarded, as a key beside the words."""
+    from sqlite_utils import Database
+
+    tables = Database(connection)
+    tables.table("record").add_column("closed_as", str)
+    for counter in ledger.GONE_ON:
+        tables.table("ledger").add_column(counter, int, not_null_default=0)
+    name_closings(connection)
+    ledger.count_gone_on(connection)
+
+
+def name_closings(connection: sqlite3.Connection) -> None:
+    """Give records that an earlier version discarded their key: it kept English sentences instead."""
+    rows = connection.execute(
+        "SELECT * FROM record WHERE state = 'discarded' AND closed_as IS NULL"
+    ).fetchall()
+    for row in rows:
+        connection.execute(
+            "UPDATE record SET closed_as = ?, closed_why = ? WHERE seq = ?",
+            (*closing(row["closed_why"], row["superseded_by"]), row["seq"]),
+        )
+
+
+def closing(sentence: str | None, successor: str | None) -> tuple[str, str | None]:
+    """Return key and words for a sentence that a version before the fourth kept."""
+    if successor is not None and sentence == f"superseded by {successor}":
+        return "superseded", successor
+    if sentence == "moved to another machine":
+        return "moved", None
+    return "given_up", sentence
+
+
 def _statements(schema: str) -> list[str]:
     """Return the statements of a schema, without their comments."""
     bare = "\n".join(line.partition("--")[0].rstrip() for line in schema.splitlines())
     return [statement.strip() for statement in bare.split(";") if statement.strip()]
 
 
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _to_2, 3: _to_3}
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}

@@ -32,6 +32,7 @@ class RecordRow:
     exported_at: datetime | None
     closed_by: str | None
     closed_why: str | None
+    closed_as: str | None  # given_up | superseded | moved
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ def record_row(row: sqlite3.Row) -> RecordRow:
         exported_at=_moment_or_none(row["exported_at"]),
         closed_by=row["closed_by"],
         closed_why=row["closed_why"],
+        closed_as=row["closed_as"],
     )
 
 
@@ -134,11 +136,11 @@ def _moment_or_none(stored: int | None) -> datetime | None:
 
 
 def list_records(connection: sqlite3.Connection, state: str | None, limit: int) -> list[RecordRow]:
-    """Return the newest records, of one state or of all."""
-    where, values = ("WHERE state = ?", [state]) if state else ("", [])
+    """Return the newest records: all, those of one state, or those discarded in one way."""
     rows = connection.execute(
-        f"SELECT * FROM record {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608 -- one of two constants
-        [*values, limit],
+        "SELECT * FROM record WHERE :state IS NULL OR state = :state OR closed_as = :state "
+        "ORDER BY seq DESC LIMIT :limit",
+        {"state": state, "limit": limit},
     )
     return [record_row(row) for row in rows]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent import logs
 from agent.outbox import ledger
-from agent.outbox.migrations import bring_up_to_date
+from agent.outbox.migrations import bring_up_to_date, name_closings
 from agent.outbox.owner import PAGE_BYTES, connect, damage_mark, mark_damaged, transaction
 from agent.outbox.pages import PageFile, RawRow, Value
 
@@ -64,6 +64,7 @@ def salvage(path: Path, reason: str) -> Salvaged:
         _copy(connection, source)
         rebuilt = _rebuild_lost_rows(connection)
         with transaction(connection, durable=True):
+            name_closings(connection)
             ledger.rebuild(connection)
             records = int(connection.execute("SELECT count(*) FROM record").fetchone()[0])
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,4 +1,4 @@
--- The outbox, version 2. Meta and sealed bodies in separate tables: a change of state must not move a blob.
+-- The outbox, version 4. Meta and sealed bodies in separate tables: a change of state must not move a blob.
 -- Few indexes, and partial ones: each page that a change of state touches is written twice.
 -- Times are milliseconds since 1970, UTC.
 
@@ -28,7 +28,8 @@ CREATE TABLE record (
     set_aside_from  TEXT,                     -- the state before `quarantined`
     exported_at     INTEGER,                  -- since when a sealed export holds it
     closed_by       TEXT,                     -- the person who discarded it
-    closed_why      TEXT
+    closed_why      TEXT,                     -- in that person's words; the successor's id; the export's file
+    closed_as       TEXT                      -- given_up | superseded | moved
 ) STRICT;
 CREATE INDEX record_due ON record (lane, next_attempt_at, seq) WHERE state = 'ready';
 CREATE INDEX record_aside ON record (state, seq) WHERE state IN ('held', 'parked', 'quarantined');
@@ -113,7 +114,10 @@ CREATE TABLE ledger (
     bytes       INTEGER NOT NULL DEFAULT 0,
     -- Of those above: their receipt's time is over as well, and no row is left of them.
     expired_delivered INTEGER NOT NULL DEFAULT 0,
-    expired_discarded INTEGER NOT NULL DEFAULT 0
+    expired_discarded INTEGER NOT NULL DEFAULT 0,
+    -- Of the discarded ones, for ever: a newer record, or another machine, goes on with them.
+    superseded  INTEGER NOT NULL DEFAULT 0,
+    moved       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO ledger (only) VALUES (1);
 

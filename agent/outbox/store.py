@@ -50,6 +50,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._ballast = ballast
         self._turn = 0
+        self._claimed: str | None = None
         self._busy_at = clock.monotonic()
         self._since_checkpoint = 0
         self.salvaged = opened.salvaged
@@ -228,6 +229,7 @@ class Outbox:
             self._turn += 1
             self._busy_at = self._clock.monotonic()
             row, token = taken
+            self._claimed = row["id"]
             with self.guarded(row["id"]):
                 return self._opened(row, token, row["attempts"] + 1)
 
@@ -339,7 +341,7 @@ class Outbox:
 
     def counts(self) -> Balance:
         """Return the balance."""
-        return self._owner.run(ledger.balance)
+        return self._owner.run(partial(ledger.balance, sending=self._claimed))
 
     def setting(self, name: str) -> str | None:
         """Return a small value kept beside the records."""

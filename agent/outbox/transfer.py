@@ -20,6 +20,7 @@ from typing import Any
 from agent.catalogue import AgentError
 from agent.outbox import followups, intake, ledger
 from agent.outbox.claims import kept_conventions
+from agent.outbox.migrations import closing
 from agent.outbox.owner import transaction
 from agent.outbox.rows import find, millis
 from agent.outbox.vault import Vault
@@ -43,6 +44,7 @@ _META = (
     "superseded_by",
     "closed_by",
     "closed_why",
+    "closed_as",
 )
 _RECEIPT = ("request_id", "sm3", "return_time", "code", "exception_code", "message", "signed", "at")
 
@@ -154,6 +156,8 @@ def _take_record(
     now: datetime,
 ) -> bool:
     meta = {name: head["meta"].get(name) for name in _META}
+    if meta["state"] == "discarded" and meta["closed_as"] is None:  # exported by a version before the fourth
+        meta["closed_as"], meta["closed_why"] = closing(meta["closed_why"], meta["superseded_by"])
     with transaction(connection, durable=True):
         if _has(connection, meta["id"]):
             return False
@@ -163,6 +167,7 @@ def _take_record(
             _keep_conventions(connection, meta, head.get("conventions"), now)
         else:
             _insert_erased(connection, meta, head.get("receipt", {}).get("person", ""))
+        ledger.count_closed(connection, meta["closed_as"])
         if "receipt" in head:
             _insert_receipt(connection, meta["id"], head["receipt"])
         if head.get("followup") is not None:

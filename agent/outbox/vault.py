@@ -54,8 +54,14 @@ class Vault:
         self._lost: dict[int, str] = {}
 
     def aside(self, work: Callable[[], T]) -> Future[T]:
-        """Do something that is long for Python, but short for OpenSSL, beside the caller."""
-        return self._pool.submit(work)
+        """Do something that is long for Python, but short for OpenSSL, beside the caller.
+
+        AgentError E3105 once closed.
+        """
+        try:
+            return self._pool.submit(work)
+        except RuntimeError:
+            raise AgentError("E3105") from None
 
     def close(self) -> None:
         """End the threads that seal."""

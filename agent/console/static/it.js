@@ -75,8 +75,8 @@ function facts(topic) {
 }
 
 function queue(counts) {
-  const rows = ["ready", "sending", "held", "parked", "delivered", "quarantined", "discarded", "accepted", "difference"].map((key) => [say(`queue_${key}`), counts[key]]);
-  return [...rows,
+  const rows = ["ready", "sending", "held", "parked", "delivered", "quarantined", "given_up", "superseded", "moved", "accepted", "difference"].map((key) => [say(`queue_${key}`), counts[key]]);
+  return [[say("queue_waiting_all"), counts.waiting], ...rows,
     [say("queue_oldest_waiting"), moment(counts.oldest_waiting)], [say("queue_last_success"), moment(counts.last_success)],
     [say("it_room"), `${size(counts.bytes)} / ${size(counts.limit)}`], [say("it_disk"), size(counts.free)]];
 }

@@ -1,0 +1,173 @@
+"""Why nobody goes on with a record: given up, superseded, moved; what earlier versions kept of it; what waits."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from outbox_support import PICTURES, HandClock, open_outbox, receipt, verification
+from test_outbox_damage import overwrite
+
+from agent.catalogue import AgentError
+from agent.outbox import Outbox, SettleBack, SettleDelivered, SettleParked, migrations, transfer
+from agent.outbox.owner import transaction
+
+SENTENCE = "moved to another machine"
+
+
+def put(outbox: Outbox) -> str:
+    """Keep one record. Return its id."""
+    one = verification()
+    outbox.put(one, PICTURES, person="p", holds={})
+    return one.id
+
+
+def closed(outbox: Outbox) -> dict[str, str]:
+    """Leave one record of each kind. Return why -> id."""
+    ids = {name: put(outbox) for name in ("superseded", "moved", "given_up", "waits")}
+    claim = outbox.claim(outbox._clock.now())
+    assert claim is not None
+    outbox.settle(claim, SettleParked("E5101", ""))
+    assert claim.id == ids["superseded"]
+    administration = outbox.administration
+    ids["successor"], _ = administration.amend(claim.id, lambda _: {"address": "别处"}, lambda *_: {}, "root")
+    administration.note_exported([ids["moved"]])
+    administration.hand_over(ids["moved"], "root", "export.bin")
+    administration.discard(ids["given_up"], "root", "试机")
+    return ids
+
+
+def as_version_3_kept_it(folder: Path) -> None:
+    """Turn a closed outbox back into one of the third version, with its sentences."""
+    with closing(sqlite3.connect(folder / "outbox.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        with transaction(connection, durable=True):
+            connection.execute(
+                "UPDATE record SET closed_why = 'superseded by ' || superseded_by WHERE closed_as = 'superseded'"
+            )
+            connection.execute("UPDATE record SET closed_why = ? WHERE closed_as = 'moved'", (SENTENCE,))
+            connection.execute("ALTER TABLE record DROP COLUMN closed_as")
+            connection.execute("ALTER TABLE ledger DROP COLUMN superseded")
+            connection.execute("ALTER TABLE ledger DROP COLUMN moved")
+            migrations._note(connection)
+            connection.execute("UPDATE setting SET value = '3' WHERE name = 'schema'")
+            connection.execute("PRAGMA user_version = 3")
+
+
+def deliver(outbox: Outbox) -> bool:
+    """Deliver what is due next. Return whether there was anything."""
+    claim = outbox.claim(outbox._clock.now())
+    if claim is None:
+        return False
+    outbox.note_attempt(
+        claim,
+        request_id=claim.id,
+        conventions_fingerprint="f",
+        conventions_json="{}",
+        sm3_hex="00" * 32,
+        length=10,
+    )
+    assert outbox.counts().oldest_waiting is not None
+    outbox.settle(claim, SettleDelivered(receipt(claim.id)))
+    return True
+
+
+def held_against(outbox: Outbox, ids: dict[str, str]) -> None:
+    """Say that an outbox tells the closed records apart, and balances."""
+    rows = {why: outbox.administration.row(record) for why, record in ids.items()}
+    counts = outbox.counts()
+    assert [rows[why].closed_as for why in ("superseded", "moved", "given_up", "waits")] == [
+        "superseded",
+        "moved",
+        "given_up",
+        None,
+    ]
+    assert rows["superseded"].closed_why == ids["successor"]
+    assert rows["given_up"].closed_why == "试机"
+    assert (counts.superseded, counts.moved, counts.given_up, counts.discarded) == (1, 1, 1, 3)
+    assert (counts.accepted, counts.waiting, counts.difference) == (5, 2, 0)
+    for why in ("superseded", "moved", "given_up"):
+        assert [row.id for row in outbox.administration.list_records(why, 9)] == [ids[why]]
+
+
+def test_who_goes_on_is_kept_as_a_key_beside_the_words(tmp_path: Path) -> None:
+    with open_outbox(tmp_path) as outbox:
+        ids = closed(outbox)
+        held_against(outbox, ids)
+        assert outbox.administration.row(ids["moved"]).closed_why == "export.bin"
+
+
+def test_the_sentences_of_version_3_become_keys(tmp_path: Path) -> None:
+    with open_outbox(tmp_path) as outbox:
+        ids = closed(outbox)
+    as_version_3_kept_it(tmp_path)
+    with open_outbox(tmp_path) as outbox:
+        held_against(outbox, ids)
+        assert outbox.administration.row(ids["moved"]).closed_why is None
+    copy = sqlite3.connect(tmp_path / "outbox.db.before-4")
+    assert copy.execute("SELECT count(*) FROM record WHERE closed_why = ?", (SENTENCE,)).fetchone() == (1,)
+    copy.close()
+
+
+def test_a_damaged_version_3_is_salvaged_with_its_keys(tmp_path: Path) -> None:
+    with open_outbox(tmp_path) as outbox:
+        ids = closed(outbox)
+    as_version_3_kept_it(tmp_path)
+    overwrite(tmp_path / "outbox.db", 0, bytes(16))
+    with open_outbox(tmp_path) as outbox:
+        assert outbox.salvaged is not None
+        held_against(outbox, ids)
+
+
+def test_an_export_of_version_3_is_taken_in_with_its_keys(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    with open_outbox(tmp_path / "old") as old, open_outbox(tmp_path / "new") as new:
+        ids = closed(old)
+        for record in old.administration.exportable():
+            head, bodies = transfer._parted(old.administration.export_entry(record))
+            head["meta"].pop("closed_as")
+            if record == ids["superseded"]:
+                head["meta"]["closed_why"] = f"superseded by {ids['successor']}"
+            if record == ids["moved"]:
+                head["meta"]["closed_why"] = SENTENCE
+            assert new.administration.import_entry(transfer._joined(head, bodies), lambda _: "p").new
+        held_against(new, ids)
+
+
+def test_the_counters_outlive_the_rows(tmp_path: Path) -> None:
+    clock = HandClock()
+    with open_outbox(tmp_path, clock) as outbox:
+        ids = closed(outbox)
+        while deliver(outbox):
+            pass
+        clock.seconds = 300 * 86400
+        keep = clock.now() - clock.now()
+        assert outbox.upkeep.erase(keep) == len(ids)
+        assert outbox.upkeep.expire(keep) == len(ids)
+        counts = outbox.counts()
+        assert (counts.superseded, counts.moved, counts.given_up, counts.difference) == (1, 1, 1, 0)
+
+
+def test_what_is_being_sent_waits_as_long_as_it_did_before(tmp_path: Path) -> None:
+    with open_outbox(tmp_path) as outbox:
+        put(outbox)
+        before = outbox.counts()
+        claim = outbox.claim(outbox._clock.now())
+        assert claim is not None
+        while_sending = outbox.counts()
+        assert (while_sending.sending, while_sending.waiting) == (1, 1)
+        assert while_sending.oldest_waiting == before.oldest_waiting
+        outbox.settle(claim, SettleBack(outbox._clock.now()))
+        assert deliver(outbox)
+        assert (outbox.counts().oldest_waiting, outbox.counts().waiting) == (None, 0)
+
+
+def test_a_closed_outbox_says_so_and_nothing_else(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
+    outbox.close()
+    outbox.close()
+    with pytest.raises(AgentError, match="E3105"):
+        outbox.put(verification(), PICTURES, person="p", holds={})
