@@ -239,7 +239,7 @@ def _judged(candidate: Candidate, node: Path, system: System) -> Candidate:
         return _with(candidate, "E1102", port=candidate.port, reason=lacking)
     holders = access.holders(node, system.proc)
     if holders:
-        return _with(candidate, "E1114", port=candidate.port, holder=", ".join(holders))
+        return _with(candidate, "E1114", port=candidate.port, holder=access.named(holders))
     return candidate
 
 

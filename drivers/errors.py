@@ -44,9 +44,16 @@ class ReaderMissing(ReaderError):
 
 
 class ReaderPermission(ReaderError):
-    """The port exists but may not be opened: a group or udev rule is missing, or another process holds it."""
+    """The port exists but may not be opened: a group or udev rule is missing."""
 
     code = "E1102"
+
+
+class ReaderBusy(ReaderError):
+    """The port exists, and another program holds it."""
+
+    code = "E1114"
+    retry = True
 
 
 class ReaderUnplugged(ReaderError):

@@ -20,7 +20,8 @@ from agent import keys
 from agent.catalogue import entry
 from agent.config.loader import read
 from agent.ops import surroundings
-from agent.ops.access import Account, acting_as
+from agent.ops.access import acting_as
+from drivers.access import Account
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acting as another account needs root")
 

@@ -131,14 +131,14 @@ def test_a_port_that_another_program_holds_names_it(tmp_path: Path) -> None:
         with program:
             assert program.stdout is not None
             program.stdout.readline()
-            assert f"({program.pid})" in ", ".join(access.holders(Path(reader.port)))
+            assert f"({program.pid})" in access.named(access.holders(Path(reader.port)))
             (found,) = candidates(
                 System(system.dev, system.sys, Path("/proc"), system.serial_ports, system.usb_backend)
             )
             program.kill()
         assert found.code == "E1114"
         assert f"({program.pid})" in found.facts["holder"]
-        until(lambda: f"({program.pid})" not in ", ".join(access.holders(Path(reader.port))))
+        until(lambda: f"({program.pid})" not in access.named(access.holders(Path(reader.port))))
 
 
 def test_which_right_is_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

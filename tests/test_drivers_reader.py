@@ -14,6 +14,7 @@ from drivers_support import CARDS, driver, read_card, simulated, until
 from drivers.card import CardKind
 from drivers.discovery import open_transport
 from drivers.errors import (
+    ReaderBusy,
     ReaderError,
     ReaderMissing,
     ReaderPermission,
@@ -161,9 +162,9 @@ def test_a_missing_a_forbidden_and_a_busy_port_are_told_apart(
         open_transport("auto")
     with simulated() as reader:
         first = SerialTransport(reader.port)
-        with pytest.raises(ReaderPermission) as busy:
+        with pytest.raises(ReaderBusy) as busy:
             SerialTransport(reader.port)
-        assert "use" in busy.value.facts["reason"]
+        assert busy.value.facts["holder"] == "another program"
         first.close()
         monkeypatch.setattr("os.access", lambda *_: False)
         with pytest.raises(ReaderPermission, match=r"group|mode"):

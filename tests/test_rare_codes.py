@@ -35,11 +35,11 @@ from agent.control.verbs import Powers, handlers
 from agent.face import reasons
 from agent.housekeeping import Housekeeping
 from agent.ops import devices, reach, status
-from agent.ops.access import Account
 from agent.ops.checking import Check, run
 from agent.outbox import owner, transfer
 from agent.ownership import owning
 from agent.vision.process import Vision
+from drivers.access import Account
 
 ME = Caller(os.getuid(), os.getpid())
 

@@ -15,9 +15,9 @@ from typing import Any
 from agent import decoding, keys
 from agent.config.schema import Config
 from agent.face import weights
-from agent.ops.access import Account, holders, wanted
 from agent.ops.checking import Found
-from drivers import camera, photo
+from drivers import access, camera, photo
+from drivers.access import Account
 from drivers.discovery import UDEV_LINK, candidates, open_transport
 from drivers.errors import CameraError, PhotoError
 from drivers.sdt.reader import SdtReader
@@ -42,7 +42,7 @@ def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
         return _found_by_auto(daemon=daemon)
     if not path.exists():
         return "E1101", {"port": path}
-    return _device(path, account, ("E1102", "E1150"), daemon=daemon)
+    return _device(path, account, ("E1102", "E1114"), daemon=daemon)
 
 
 def _found_by_auto(*, daemon: bool) -> Found:
@@ -148,10 +148,10 @@ def models(config: Config) -> Found:
 def _device(path: Path, account: Account, codes: tuple[str, str], *, daemon: bool) -> Found:
     """Say what stands between the service and a device: rights, or somebody else."""
     name = "port" if codes[0].startswith("E1") else "source"
-    if reason := wanted(path, account):
+    if reason := access.lacking(path, account):
         return codes[0], {name: path, "reason": reason}
     # Nobody but the daemon may hold it while it runs; without it, nobody at all.
-    held = [] if daemon else holders(path)
+    held = [] if daemon else access.holders(path)
     if held and not os.path.realpath(path).startswith("/dev/pts/"):
-        return codes[1], {name: path, "pid": held[0].pid, "process": held[0].name}
+        return codes[1], {name: path, "holder": access.named(held)}
     return None, {name: path}

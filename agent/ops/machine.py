@@ -13,9 +13,9 @@ from pathlib import Path
 from agent import __version__, sm
 from agent.clock import synchronised
 from agent.config.schema import Config
-from agent.ops.access import Account
 from agent.ops.checking import GOOD, Found
 from agent.outbox.space import BALLAST_BYTES, RESERVE_BYTES, free_bytes
+from drivers.access import Account
 
 OUR_NAMES = ("agent", "drivers")
 DISTRIBUTION = "kiosk-agent"

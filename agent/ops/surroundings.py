@@ -24,7 +24,8 @@ from agent.config.schema import Secret, named_secrets
 from agent.face import weights
 from agent.hmpt import conventions
 from agent.ops import machine
-from agent.ops.access import SERVICE_STATE, Account, acting_as, service_account
+from agent.ops.access import SERVICE_STATE, acting_as, service_account
+from drivers.access import Account
 
 #: Where packages put the unit; then systemd, not the file, says where the service keeps its data.
 UNITS = (Path("/usr/lib/systemd/system/kiosk-agent.service"), Path("/etc/systemd/system/kiosk-agent.service"))

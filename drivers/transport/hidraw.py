@@ -8,6 +8,7 @@ import os
 import select
 from pathlib import Path
 
+from drivers import access
 from drivers.errors import ReaderMissing, ReaderPermission, ReaderUnplugged
 from drivers.transport.hid_framing import PLAIN, Framing, Reports, parse_report_descriptor
 from drivers.transport.usb_hid import FILLING
@@ -70,7 +71,7 @@ def open_hidraw(node: Path, sys_root: Path, framing: Framing) -> HidrawTransport
         descriptor = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in {errno.EACCES, errno.EPERM}:
-            reason = "no right to the HID device; install systemd/60-kiosk-agent.rules"
+            reason = access.lacking(node) or "no right to the HID device"
             raise ReaderPermission(port=node, reason=reason) from error
         raise ReaderMissing(port=node) from error
     described = sys_root / "class/hidraw" / node.name / "device/report_descriptor"

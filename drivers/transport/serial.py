@@ -17,7 +17,7 @@ import serial
 from serial.tools import list_ports
 
 from drivers import access
-from drivers.errors import ReaderMissing, ReaderPermission, ReaderUnplugged
+from drivers.errors import ReaderBusy, ReaderError, ReaderMissing, ReaderPermission, ReaderUnplugged
 
 BAUD = 115200
 #: One read takes what is there, at most this much.
@@ -75,12 +75,11 @@ def _opened(port: str, baud: int) -> serial.Serial:
     return line
 
 
-def _reason(port: str, error: OSError) -> ReaderMissing | ReaderPermission:
+def _reason(port: str, error: OSError) -> ReaderError:
     if error.errno in {errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO}:
         return ReaderMissing(port=port)
     if error.errno in {errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK}:
-        holders = ", ".join(access.holders(Path(port))) or "another program"
-        return ReaderPermission(port=port, reason=f"in use by {holders}")
+        return ReaderBusy(port=port, holder=access.named(access.holders(Path(port))))
     return ReaderPermission(port=port, reason=os.strerror(error.errno or errno.EIO))
 
 

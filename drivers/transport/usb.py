@@ -6,10 +6,10 @@ import contextlib
 import errno
 from typing import Any
 
-from drivers.errors import ReaderError, ReaderPermission, ReaderUnplugged
+from drivers import access
+from drivers.errors import ReaderBusy, ReaderError, ReaderPermission, ReaderUnplugged
 
 WRITE_S = 2.0
-RULES = "systemd/60-kiosk-agent.rules"
 _IN = 0x80
 
 
@@ -89,9 +89,9 @@ class UsbInterface:
 def told(error: Any, name: str) -> ReaderError:
     """Return what a pyusb error means: no right, in use, gone."""
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return ReaderPermission(port=name, reason=f"no right to the USB device; install {RULES}")
+        return ReaderPermission(port=name, reason=f"no right to the USB device; install {access.RULES}")
     if error.errno == errno.EBUSY:
-        return ReaderPermission(port=name, reason="in use by another program")
+        return ReaderBusy(port=name, holder=access.named([]))
     return ReaderUnplugged(port=name)
 
 
