@@ -38,7 +38,8 @@ class Page:
 
     def part(self, ending: threading.Event) -> Blueprint:
         """Return the page's blueprint; called in the server's thread."""
-        from agent.console.page import Behind, blueprint
+        from agent.console.behind import Behind
+        from agent.console.page import blueprint
 
         behind = Behind(self._powers, self._board, self._clock, self.sessions, self._preview)
         return blueprint(behind, ending)

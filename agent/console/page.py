@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 
 from agent import __version__, logs
-from agent.board import Board
-from agent.clock import Clock
 from agent.console import guard, held, it
-from agent.console.acts import Acts
 from agent.console.app import Answer
+from agent.console.behind import Behind
 from agent.console.figures import Figures
 from agent.console.page_figures import PageFigures
-from agent.console.persons import REVEAL_S, Persons
-from agent.console.screen import Screen
-from agent.console.session import Sessions
-from agent.console.streams import Places, Stream
+from agent.console.persons import REVEAL_S
+from agent.console.streams import Stream
 from agent.console.texts import LANGUAGES, LOST, texts
 from agent.console.view import sentence
 from agent.control.powers import Powers
@@ -39,28 +34,6 @@ MODULES = ("api.js", "dialogs.js", "dom.js", "it.js", "lists.js", "preview.js", 
 YEAR_S = 365 * 86400
 #: A wrong code is noted in the trail at most so often: the trail is not for anybody to fill.
 NOTED_EVERY_S = 60.0
-
-
-@dataclass
-class Behind:
-    """What the page works with."""
-
-    powers: Powers
-    board: Board
-    clock: Clock
-    sessions: Sessions
-    preview: Callable[[], bytes | None]
-    places: Places = field(init=False)
-    screen: Screen = field(init=False)
-    acts: Acts = field(init=False)
-    wrong_codes: int = 0
-    noted_at: float | None = None
-
-    def __post_init__(self) -> None:
-        self.places = Places(lambda: self.powers.current().console.max_streams)
-        self.screen = Screen(self.powers, self.board, self.clock, Persons(self.powers))
-
-        self.acts = Acts(self.powers)
 
 
 def blueprint(behind: Behind, ending: threading.Event) -> Blueprint:

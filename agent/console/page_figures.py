@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from agent.console.behind import Behind
 from agent.console.figures import PREFIX, gauge
-
-if TYPE_CHECKING:
-    from agent.console.page import Behind
 
 
 class PageFigures(Collector):
