@@ -71,7 +71,7 @@ class LineFormatter(logging.Formatter):
 
     def __init__(self, lang: str, *, priority: bool = False, bare: bool = False) -> None:
         super().__init__()
-        self._lang = lang
+        self.lang = lang
         self._priority = priority
         self._bare = bare
 
@@ -83,7 +83,7 @@ class LineFormatter(logging.Formatter):
         else:
             facts: dict[str, str] = getattr(record, "agent_facts", {})
             fields = " ".join(f"{name}={value}" for name, value in facts.items())
-            text = f"{entry(code).title(self._lang, facts)} [{code}] {fields}".rstrip()
+            text = f"{entry(code).title(self.lang, facts)} [{code}] {fields}".rstrip()
         if record.exc_info:
             text += " | " + self.formatException(record.exc_info).replace("\n", " | ")
         text = redact(text.replace("\n", " "))
@@ -93,6 +93,9 @@ class LineFormatter(logging.Formatter):
             return f"<{journal.priority(record.levelno)}>{text}"
         stamp = self.formatTime(record, "%H:%M:%S")
         return f"{stamp}.{int(record.msecs):03d} {record.levelname:<7} {text}"
+
+
+_formatters: list[LineFormatter] = []
 
 
 def set_up(lang: str, level: str, stream: TextIO | None = None, env: Mapping[str, str] = os.environ) -> None:
@@ -108,6 +111,7 @@ def set_up(lang: str, level: str, stream: TextIO | None = None, env: Mapping[str
     if native:
         handler.setFormatter(LineFormatter(lang, bare=True))
     handler.addFilter(Repeats(time.monotonic))
+    _formatters[:] = [one.formatter for one in (lines, handler) if isinstance(one.formatter, LineFormatter)]
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # These print headers and addresses of whole requests at DEBUG, tickets included.
@@ -119,6 +123,13 @@ def set_up(lang: str, level: str, stream: TextIO | None = None, env: Mapping[str
 def get(name: str) -> logging.Logger:
     """Return the logger of a room."""
     return logging.getLogger(name)
+
+
+def reconfigure(lang: str, level: str) -> None:
+    """Put another language and level in force; the place stays."""
+    for formatter in _formatters:
+        formatter.lang = lang
+    set_level(level)
 
 
 def set_level(level: str) -> None:

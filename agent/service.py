@@ -143,7 +143,7 @@ class Agent:
             self.intake.form = form
         if (before.face, before.images) != (config.face, config.images):
             self._vision.reconfigure(_camera(config), config.face, config.images, _camera_password(config))
-        logs.set_level(config.logging.level)
+        logs.reconfigure(config.lang, config.logging.level)
         self.completion.wake()
         self.uploader.reconsider()
         logs.say(log, "I8004")

@@ -1,0 +1,141 @@
+"""Every key of the schema, changed alone, before the real reload: taken over at once, or a restart is asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from e2e_support import Site
+
+from agent import logs
+from agent.catalogue import AgentError
+from agent.clock import SystemClock
+from agent.config.described import Key, keys
+from agent.live import reloadable
+from agent.ops.surroundings import configured
+from agent.ownership import owning
+from agent.service import Agent
+
+#: What the interface promises to take over without a restart, and what we take over besides.
+PROMISED = (
+    "platform.conventions.", "platform.drain_per_minute", "platform.retry_budget_per_hour", "operators.", "images.",
+    "face.threshold", "console.clear_after_s", "console.notice", "console.mask.", "logging.",
+)  # fmt: skip
+BESIDES = ("lang", "platform.correct_skew", "intake.mapping", "intake.pictures")
+#: Keys whose values have a form that the schema does not tell, or that only go with another key.
+VALUES: dict[str, Any] = {
+    "platform.base_url": "http://127.0.0.1:2",
+    "platform.proxy": "http://127.0.0.1:3",
+    "platform.conventions.cert_status.expired": 7,
+    "device.device_no": "0000778",
+    "reader.port": "/dev/pts/4095",
+    "camera.source": "auto",
+    "face.onnx.sha256": "0" * 64,
+    "console.listen": "127.0.0.1:18765",
+    "console.mask.number": "1+1",
+    "face.engine": "none",
+    "images.target_bytes": 200_000,
+    "platform.conventions.substitutes.nation_code": "01",
+}
+ALL = [key for key in keys() if not key.section]
+
+
+class Desk:
+    """An agent that was never started, and its file."""
+
+    def __init__(self, site: Site, agent: Agent) -> None:
+        self.site, self.agent = site, agent
+        self.good = yaml.safe_load(site.config.read_text("utf-8"))
+
+    def reload(self, values: dict[str, Any]) -> None:
+        data = yaml.safe_load(yaml.safe_dump(self.good))
+        for dotted, value in values.items():
+            *above, last = dotted.split(".")
+            section = data
+            for name in above:
+                section = section.setdefault(name, {})
+            section[last] = value
+        self.site.config.write_text(yaml.safe_dump(data, allow_unicode=True), "utf-8")
+        self.agent.reload(configured(self.site.config, {}))
+
+    def value(self, dotted: str) -> Any:
+        value: Any = self.agent.live.config().model_dump(mode="json", by_alias=True)
+        for name in dotted.split("."):
+            value = value[name]
+        return value
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("reload")
+    (folder / "secret").write_text("another-secret-1")
+    (folder / "secret").chmod(0o600)
+    for name in ("folder", "mine"):
+        (folder / name).mkdir()
+    (folder / "ca.pem").write_text("")
+    site = Site(folder / "site", {"intake": {"folder": str(folder / "folder"), "mapping": "tuya-psb"}})
+    config, clock = configured(site.config, {}), SystemClock()
+    with owning(config, clock) as own:
+        yield Desk(site, Agent(config, own, clock))
+
+
+def another(key: Key, old: Any, folder: Path) -> Any:
+    """Return a value that a key takes and does not have."""
+    kind = key.kind
+    if key.name in VALUES:
+        return VALUES[key.name]
+    if key.secret:
+        return {"file": str(folder / "secret")}
+    if "enum" in kind:
+        return next(word for word in kind["enum"] if word not in {old, "library"})
+    if kind["type"] == "boolean":
+        return not old
+    if kind["type"] in {"integer", "number"}:
+        base = kind.get("minimum", 0.5) if old is None else old
+        step = 0.05 if kind.get("exclusiveMaximum") == 1 else 1
+        return base + step if base + step <= kind.get("maximum", 10**12) else base - step
+    if kind["type"] == "array":
+        return ["/bin/true"] if "command" in key.name or "helper" in key.name else ["甲", "乙"]
+    if kind.get("format") == "date":
+        return "2020-02-29"
+    if key.name in {"state_dir", "face.weights_dir", "face.onnx.model", "intake.folder", "intake.pictures"}:
+        return str(folder / "mine")
+    return {"platform.ca_file": str(folder / "ca.pem"), "intake.mapping": "eastcoms-m20"}.get(key.name, "/x")
+
+
+@pytest.mark.parametrize("key", ALL, ids=lambda key: key.name)
+def test_each_key_is_taken_over_or_asks_for_a_restart(key: Key, desk: Desk) -> None:
+    desk.reload({})
+    old, before = desk.value(key.name), desk.agent.live.config()
+    new = another(key, old, desk.site.folder.parent)
+    assert new != old
+    secret = {"file": str(desk.site.folder.parent / "secret")}
+    named = {key.name: new}
+    if key.name == "intake.http":  # which alone would be refused for what it needs
+        named |= {"console.listen": "127.0.0.1:18765", "intake.token": secret}
+    if key.name.startswith(PROMISED) or key.name in BESIDES:
+        assert reloadable(key.name)
+        desk.reload(named)
+        assert desk.value(key.name) == new
+        return
+    assert not reloadable(key.name)
+    with pytest.raises(AgentError) as refused:
+        desk.reload(named)
+    assert refused.value.code == "E8105"
+    told = refused.value.facts["keys"].split(", ")
+    assert all(name.startswith(key.name) or name in named for name in told), told
+    assert any(name.startswith(key.name) for name in told)
+    assert desk.agent.live.config() is before, "nothing is taken over in part"
+
+
+def test_another_language_is_spoken_from_the_next_line_on(desk: Desk) -> None:
+    out = io.StringIO()
+    logs.set_up("zh", "info", out, {})
+    desk.reload({"lang": "en"})
+    desk.reload({"lang": "zh"})
+    lines = [line for line in out.getvalue().splitlines() if "[I8004]" in line]
+    assert ["configuration reloaded" in line for line in lines] == [True, False]
