@@ -31,6 +31,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BASE = Path("opt/kiosk-agent")
 LOCK, OWN_LOCK = "runtime.lock", "own.lock"
+#: Of the packages themselves; a version's own files have theirs inside.
+SUMS = "SHA256SUMS"
 DOCUMENTS = ("README.md", "README.zh-CN.md", "CHANGELOG.md", "config.example.yaml")
 
 #: file of this repository -> where it goes, and whether it is a program. Shared by package and bundle.
@@ -276,8 +278,37 @@ def bundle(target: Target, parts: Parts) -> Path:
     # Not compressed: wheels are. The format is one that holds no times but those of the source.
     options = ("--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu")
     _run("tar", *options, "-C", str(target.work), "-cf", str(archive), name)
-    (target.out / f"{name}.tar.sha256").write_text(f"{_sha256(archive)}  {archive.name}\n", "ascii")
     return archive
+
+
+# --- what a site checks before it installs ----------------------------------------------------------
+
+
+def write_sums(folder: Path, key: str | None) -> list[Path]:
+    """List the digest of every package in a folder; sign the list with a key of gpg's where one is named.
+
+    One list for all: a signature is made once, and a package of another release takes nothing away.
+    """
+    packages = sorted(path for kind in ("*.deb", "*.tar") for path in folder.glob(f"kiosk-agent{kind}"))
+    sums = folder / SUMS
+    sums.write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in packages), "ascii")
+    signature = folder / f"{SUMS}.asc"
+    # One that is left over from another list would only frighten people.
+    signature.unlink(missing_ok=True)
+    if key is None:
+        return [sums]
+    _run(
+        "gpg",
+        "--batch",
+        "--armor",
+        "--local-user",
+        key,
+        "--output",
+        str(signature),
+        "--detach-sign",
+        str(sums),
+    )
+    return [sums, signature]
 
 
 # --- small things -----------------------------------------------------------------------------------
@@ -331,15 +362,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--work", type=Path, default=ROOT / "build", help="where the stages lie")
     parser.add_argument("--cache", type=Path, default=ROOT / "build", help="where downloads are kept")
+    parser.add_argument("--sign", metavar="KEY", help="sign SHA256SUMS with this key of gpg's")
     options = parser.parse_args(arguments)
     what = options.what.split(",")
-    del options.what
+    key = options.sign
+    del options.what, options.sign
     if (options.python_dist is None) != (options.sha256 is None):
         parser.error("--python-dist and --sha256 go together")
     if options.python_dist is None and options.interpreter is None:
         options.interpreter = Path("/usr/bin/python{}.{}".format(*sys.version_info))
     os.environ.setdefault("SOURCE_DATE_EPOCH", _source_time())
-    for made in build(Target(version=_own_version(), **vars(options)), what):
+    packages = build(Target(version=_own_version(), **vars(options)), what)
+    for made in [*packages, *write_sums(options.out, key)]:
         print(f"{made}  {made.stat().st_size / 1e6:.1f} MB")
 
 

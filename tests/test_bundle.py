@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 import tarfile
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,8 +17,15 @@ from admin_support import answered, history, refused, trail
 from e2e_support import Site, wait_for
 from outbox_support import NAME, NUMBER, PICTURES
 
+from agent.catalogue import AgentError
+from agent.clock import SystemClock
+from agent.config import examine
+from agent.control.ask import ask
 from agent.ops import bundle
+from agent.ops.access import acting_as
 from agent.ops.bundle import MAX_BUNDLE, MAX_PIECE, Bundle
+from agent.ops.sources import collect
+from drivers.access import Account
 
 NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
 OPERATOR, REGISTRAR, STAFF = "覃护士甲", "登记员乙", "MARY NURSE"
@@ -121,7 +129,7 @@ def test_a_bundle_beside_the_running_daemon(
     assert status["topics"]["reader"]["sam_id"]
 
 
-@pytest.mark.parametrize("broken", ["configuration", "no configuration", "database", "keys"])
+@pytest.mark.parametrize("broken", ["configuration", "unknown keys", "no configuration", "database", "keys"])
 def test_a_bundle_of_whatever_does_not_start(
     site: Site, tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +137,12 @@ def test_a_bundle_of_whatever_does_not_start(
     state = site.folder / "state"
     if broken == "configuration":
         site.config.write_text(site.config.read_text("utf-8") + f"\n{NAME}: [\n", "utf-8")
+    elif broken == "unknown keys":
+        text = f"# {NAME} {SECRET}\n{site.config.read_text('utf-8')}\n{NAME}: {NUMBER}\nticket_{TICKET}: 1\n"
+        text = text.replace(
+            "  encrypt:", f"  {SECRET}: x\n  proxy: 'http://nurse:{PASSWORD}@10.0.0.1:1 {TICKET}'\n  encrypt:"
+        )
+        site.config.write_text(text, "utf-8")
     elif broken == "no configuration":
         site.config.unlink()
     elif broken == "database":
@@ -144,9 +158,54 @@ def test_a_bundle_of_whatever_does_not_start(
         code = {"configuration": "E6010", "no configuration": "E6001"}[broken]
         assert [one["code"] for one in json.loads(content["check.json"])] == [code]
         assert "config.json" in left
+    elif broken == "unknown keys":
+        found = json.loads(content["check.json"])
+        assert {(one["code"], one["key"]) for one in found} == {("E6016", None), ("E6025", "platform.proxy")}
     elif broken == "keys":
         assert left["status.json"] == "E7202"
         assert "doctor.json" in content
+
+
+def test_without_a_state_directory_none_is_made(site: Site, tmp_path: Path) -> None:
+    assert site.cli("support-bundle", str(tmp_path / "b")).returncode == 0
+    left = {one["what"] for one in json.loads(unpacked(tmp_path / "b")["manifest.json"])["left_out"]}
+    assert {"state.json", "status.json", "doctor.json", "audit.json"} <= left
+    assert not (site.folder / "state").exists(), "the service's first start makes it, under its own account"
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another account")
+def test_another_account_gets_what_it_may_see(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle of somebody who may read neither secrets nor state: less in it, and no traceback."""
+    planted(site, monkeypatch)
+    config, findings = examine(site.config)
+    assert config is not None
+    with acting_as(Account("stranger", 64321, frozenset({64321}))):
+        made = collect(
+            config, findings, lambda: None, lambda verb, args=None: ask(config, verb, args), SystemClock()
+        )
+    content = {piece.name: piece.content for piece in made.pieces}
+    assert {"machine.json", "config.json", "check.json"} <= set(content)
+    assert "status.json" in {left["what"] for left in made.left_out}
+    holds_nobody(site, content | {"manifest.json": made.manifest()})
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system to fill needs root")
+def test_a_full_disk_leaves_no_half_of_a_bundle(tmp_path: Path) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(room)], check=True)
+    try:
+        made = Bundle(NOW)
+        made.add("random", lambda: base64.b85encode(os.urandom(300_000)).decode())
+        assert made.pieces
+        with pytest.raises(AgentError) as full:
+            made.write(room / "b")
+        assert full.value.code == "E8308"
+        assert list(room.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(room)], check=True)
 
 
 def test_a_piece_with_a_secret_or_too_large_stays_out_and_is_named() -> None:
@@ -186,5 +245,8 @@ def test_a_journal_entry_passes_by_code_and_facts_alone() -> None:
     assert (kept["code"], kept["record"]) == ("E5101", "a" * 32)
     assert kept["facts"] == {"reason": "(text)", "platform_codes": "500 A2301", "code": "E5101"}
     assert bundle.facts({"reason": f"{STAFF} not in group dialout"}, "E1102") == {}
+    assert bundle.facts({"received": "MARY NURSE", "limit": 3}, "E8519") == {"limit": "3"}
+    assert bundle.facts({"reason": "mary: Permission denied"}, "E6002") == {}
+    assert bundle.trail([{"who": "mary", "result": "Mary Nurse"}])[0]["result"] == "(text)"
     assert bundle.record_id(NAME) == "(other)"
     assert os.uname().nodename not in json.dumps(kept)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -404,6 +407,33 @@ def test_config_generate_and_show_as_typed(tmp_path: Path) -> None:
     assert told["platform.org_app_secret"]["value"] == {"credential": "org_app_secret", "file": None}
     assert told["operators.list"] == {"value": [], "default": True, "origin": "file"}
     assert told["outbox.max_bytes"]["value"] == 20 * 2**30
+
+
+def test_generate_leaves_a_file_that_others_cannot_read_and_never_half_of_one(tmp_path: Path) -> None:
+    out = tmp_path / "c.yaml"
+    command = [sys.executable, "-m", "agent", "config", "generate", "--lang", "en", "--out"]
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True, check=False)
+    stars = len(STARRED.findall(config_file()))
+    assert f"({stat.S_IMODE(out.stat().st_mode):04o}). Fill in the {stars} starred keys" in done.stdout
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    out.write_text("mine")
+    again = subprocess.run([*command, str(out)], capture_output=True, text=True, check=False)
+    assert (again.returncode, out.read_text()) == (69, "mine")
+    full = subprocess.run([*command, "/dev/full"], capture_output=True, text=True, check=False)
+    assert full.returncode == 69, "it is there, so it is not written to"
+
+
+def test_in_the_service_s_folder_its_group_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Path, str, str]] = []
+    monkeypatch.setattr("agent.keys.SECRETS", tmp_path / "secrets")
+    monkeypatch.setattr("agent.cli.setup.shutil.chown", lambda *whose: given.append(whose))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    out = tmp_path / "config.yaml"
+    done = CliRunner().invoke(cli, ["config", "generate", "--lang", "en", "--out", str(out)])
+    assert "(0640 root:kiosk-agent)" in done.output
+    assert (stat.S_IMODE(out.stat().st_mode), given) == (0o640, [(out, "root", "kiosk-agent")])
 
 
 def test_show_tells_who_said_it(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import click
 from agent.catalogue import AgentError
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.screen import padded, print_json
+from agent.cli.setup import let_the_service_read
 from agent.config.loader import read
-from agent.config.writing import config_file, in_force
+from agent.config.writing import config_file, in_force, starred
 
 
 def register(group: click.Group) -> None:
@@ -35,15 +36,29 @@ def generate(settings: Settings, out: Path | None, example: bool) -> None:
     if out is None:
         click.echo(text, nl=False)
         return
+    _written(out, text)
+    shared = let_the_service_read(out)
+    count = starred()
+    rights = "0640 root:kiosk-agent" if shared else "0600"
+    settings.say(
+        f"已写入 {out}（{rights}）。填写 {count} 个带 * 的项，然后：kiosk-agent check --no-env {out}",
+        f"written to {out} ({rights}). Fill in the {count} starred keys, then: "
+        f"kiosk-agent check --no-env {out}",
+    )
+
+
+def _written(out: Path, text: str) -> None:
+    """Write a new file, whole or not at all. AgentError E8308; what is there stays as it is."""
     try:
         with out.open("x", encoding="utf-8") as file:
-            file.write(text)
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                out.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise AgentError("E8308", path=out, reason=error.strerror) from error
-    settings.say(
-        f"已写入 {out}。填写带 * 的项，然后：kiosk-agent check {out}",
-        f"written to {out}. Fill in the starred keys, then: kiosk-agent check {out}",
-    )
 
 
 @config.command()

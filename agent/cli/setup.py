@@ -14,6 +14,7 @@ from agent import dropins, keys
 from agent.catalogue import AgentError, describe
 from agent.cli.options import Settings, Verb, pass_settings
 from agent.config import Config
+from agent.ops.access import SERVICE_USER
 
 UNIT = "kiosk-agent.service"
 #: The last lines of the journal that explain a start that failed.
@@ -40,7 +41,7 @@ def setup(settings: Settings, resolve: bool, no_start: bool, dry_run: bool) -> N
         return
     if os.geteuid() != 0:
         raise AgentError("E8310")
-    _let_the_service_read(settings.config_path)
+    let_the_service_read(settings.config_path)
     _take_secrets(settings, config)
     for name, written in files.items():
         _write(dropins.FOLDER / name, written)
@@ -75,11 +76,16 @@ def _text(path: Path) -> str:
     return path.read_text("utf-8", errors="replace") if path.exists() else ""
 
 
-def _let_the_service_read(path: Path) -> None:
-    """Let the group read what root wrote: many an editor makes it root's alone, and a start fails over it."""
-    if path.resolve().parent == keys.SECRETS.parent:
-        shutil.chown(path, "root", "kiosk-agent")
-        path.chmod(0o640)
+def let_the_service_read(path: Path) -> bool:
+    """Let the group read what root wrote: many an editor makes it root's alone, and a start fails over it.
+
+    Return whether it was a file of the service's folder, and so done.
+    """
+    if path.resolve().parent != keys.SECRETS.parent or os.geteuid() != 0:
+        return False
+    shutil.chown(path, "root", SERVICE_USER)
+    path.chmod(0o640)
+    return True
 
 
 def _take_secrets(settings: Settings, config: Config) -> None:

@@ -38,6 +38,11 @@ def config_file(*, example: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
+def starred() -> int:
+    """Return how many keys must be filled in."""
+    return sum(key.required and not key.section for key in keys())
+
+
 def _block(key: Key, *, example: bool) -> Iterator[str]:
     indent = "  " * (len(key.path) - 1)
     both = f"{indent}# {key.says('zh')} / {key.says('en')}"

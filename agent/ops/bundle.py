@@ -36,10 +36,14 @@ FACTS = frozenset({
     "threshold", "tls", "version", "waited_s", "waiting",
 })  # fmt: skip
 #: Reasons that name an account.
-PERSONAL_REASONS = frozenset({"E1102", "E2102"})
+PERSONAL_REASONS = frozenset({"E1102", "E2102", "E6002"})
+#: What a kiosk handed in where a code should stand may be a person's name.
+HANDED_IN = "E85"
 #: What the platform calls an error; its words for it are not repeated.
 _PLATFORM_CODE = re.compile(r"\b(?:[A-Z]\d{4}|[1-5]\d\d)\b")
 _WORD = re.compile(r"[A-Za-z0-9_.:+/% ,()\[\]-]{0,160}")
+#: How something ended: a word of ours, or a code.
+RESULT = re.compile(r"[a-z_ ]{0,20}|[EWI]\d{4}")
 RECORD = re.compile(r"[0-9a-f]{32}")
 
 
@@ -105,7 +109,11 @@ class Bundle:
             ):
                 for piece in [Piece("manifest.json", self.manifest()), *self.pieces]:
                     self._append(archive, piece)
+        except FileExistsError as error:
+            raise AgentError("E8308", path=out, reason=error.strerror) from error
         except OSError as error:
+            # Half an archive would be taken for a whole one.
+            out.unlink(missing_ok=True)
             raise AgentError("E8308", path=out, reason=error.strerror) from error
 
     def _append(self, archive: tarfile.TarFile, piece: Piece) -> None:
@@ -135,11 +143,17 @@ def facts(given: Mapping[str, Any], code: str | None = None) -> dict[str, str]:
     kept = {
         name: str(value) if _WORD.fullmatch(str(value)) else "(text)"
         for name, value in given.items()
-        if name in FACTS and value is not None and not (name == "reason" and code in PERSONAL_REASONS)
+        if name in FACTS and value is not None and not _personal(name, code or "")
     }
     if codes := _PLATFORM_CODE.findall(str(given.get("detail", ""))):
         kept["platform_codes"] = " ".join(codes)
     return kept
+
+
+def _personal(name: str, code: str) -> bool:
+    if code.startswith(HANDED_IN):
+        return name in {"received", "reason", "key"}
+    return name == "reason" and code in PERSONAL_REASONS
 
 
 def record_id(value: object) -> str:
@@ -161,7 +175,7 @@ def trail(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
             "who": role(line.get("who")),
             "what": str(line.get("what", "")),
             "object": record_id(line.get("object")),
-            "result": str(line.get("result", "")) if str(line.get("result", "")).isascii() else "(text)",
+            "result": result if RESULT.fullmatch(result := str(line.get("result", ""))) else "(text)",
         }
         for line in lines
     ]

@@ -15,6 +15,7 @@ from agent import __version__, keys
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.config import Config, Finding
+from agent.config.described import keys as known_keys
 from agent.config.schema import named_secrets
 from agent.config.writing import public
 from agent.ops import bundle
@@ -62,6 +63,11 @@ def collect(
             made.leave_out(name, "the configuration cannot be used: see check.json")
         return made
     made.add("config.json", lambda: public(config))
+    if not os.path.isdir(config.state_dir):
+        # To ask without a daemon means to own it, and the first owner makes it, keys and all.
+        for name in ("state.json", "status.json", "doctor.json", "audit.json"):
+            made.leave_out(name, "there is no state directory, or this account may not see it")
+        return made
     made.add("state.json", lambda: _state(Path(config.state_dir)))
     made.add("status.json", lambda: bundle.status(daemon() or ask("status")))
     made.add("doctor.json", lambda: bundle.results(Doctor(config, daemon, ask, clock).examine()))
@@ -83,7 +89,7 @@ def _known_secrets(config: Config) -> tuple[bytes, ...]:
             continue
     for name in keys.NAMES:
         path = keys.own_key(config, name)
-        if path.exists() and os.access(path, os.R_OK):
+        if os.access(path, os.R_OK, effective_ids=True):
             found.append(path.read_bytes().strip())
     # A secret of a few bytes would be "found" in any file.
     return tuple(secret for secret in found if len(secret) >= 6)
@@ -110,8 +116,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    place = finding.place
-    return {"line": place.line, "column": place.column, "code": finding.code, "key": finding.facts.get("key")}
+    """Return a finding's place and code, and its key where that is one of ours: others are people's words."""
+    place, key = finding.place, finding.facts.get("key")
+    ours = key if key in {known.name for known in known_keys()} else None
+    return {"line": place.line, "column": place.column, "code": finding.code, "key": ours}
 
 
 def _run(command: Sequence[str]) -> str:
