@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent import images, logs
+from agent import images, inservice, logs
 from agent.audit import Audit
 from agent.board import Board
 from agent.catalogue import AgentError
@@ -168,6 +168,8 @@ class Completion:
         if Hold.FIELD in held.holds and config is self._checked_with:
             # Rendering found this fault under this very configuration, and would find it again.
             holds[Hold.FIELD] = held.holds[Hold.FIELD]
+        if inservice.out_of_service(parts.outbox, verification) is not None:
+            holds[Hold.DEVICE] = inservice.CODE
         if holds == held.holds:
             return
         parts.outbox.rehold(held.id, holds)

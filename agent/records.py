@@ -111,6 +111,7 @@ class Hold(Enum):
     ISSUER = "issuer"
     CLOCK = "clock"
     FIELD = "field"  # a field breaks a rule of the platform's table; the reason names it
+    DEVICE = "device"  # its device is out of service
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def test_at_a_terminal_the_exact_values_are_shown_before_anything_is_sent(site: 
         assert (status, "已登记，状态为启用" in screen) == (0, True)
         assert len(ledger(site)) == 1
         status, screen = typed(site, ["register", "--lang", "en"], ["y"])
-        assert "known to be registered since" in screen
+        assert "registration first confirmed" in screen
+        assert "registration last confirmed" in screen
         assert "B2301" in screen
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from agent.catalogue import AgentError
+from agent.cli import platform_words as words
 from agent.cli.options import Settings, Verb, json_option, pass_settings
-from agent.cli.probe import device_values
-from agent.cli.screen import print_json, shown, table
+from agent.cli.screen import device_lines, print_json, shown, table
 from agent.config import Config
 from agent.control.ask import ask
+from agent.inservice import DISABLED, ENABLED
 
 
 def register(group: click.Group) -> None:
@@ -22,34 +24,68 @@ def register(group: click.Group) -> None:
 
 @click.command("register", cls=Verb)
 @click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@click.option(
+    "--out-of-service",
+    "status",
+    flag_value=DISABLED,
+    type=int,
+    help="停用本设备：记录留在本机等待 / take the device out of service: its records wait here",
+)
+@click.option(
+    "--in-service",
+    "status",
+    flag_value=ENABLED,
+    type=int,
+    help="恢复使用：继续上传 / put it back in service: what waits goes out",
+)
+@click.option(
+    "--enabled-there",
+    is_flag=True,
+    help="管理员已确认平台上为启用 / the administrator confirmed that it is enabled on the platform",
+)
 @json_option
 @pass_settings
-def register_device(settings: Settings, yes: bool, as_json: bool) -> None:
-    """在平台登记本设备 / register this device with the platform; cannot be undone."""
+def register_device(
+    settings: Settings, yes: bool, status: int | None, enabled_there: bool, as_json: bool
+) -> None:
+    """在平台登记本设备，停用或恢复使用 / register this device; take it out of service, or put it back."""
+    if enabled_there and status != ENABLED:
+        raise click.UsageError("--enabled-there: --in-service")
     config = settings.config()
     known = ask(config, "register.state")
-    zh = settings.language == "zh"
-    lines = [f"  {name:<21} {value}" for name, value in device_values(config.device).items()]
-    click.echo("将登记为：" if zh else "To be registered as:", err=True)
-    click.echo("\n".join(lines), err=True)
-    click.echo(f"{'平台' if zh else 'platform'} {config.platform.base_url}", err=True)
-    if known["registered"]:
-        said = "此前已确认登记：" if zh else "known to be registered since: "
-        click.echo(said + shown(known["at"]), err=True)
-    if not yes and sys.stdin.isatty():
-        question = (
-            "登记后不能撤销、不能修改。以上各值与管理员录入的逐字一致，登记吗？"
-            if zh
-            else "This cannot be undone or changed. Are these values, letter for letter, right? Register?"
-        )
-        click.confirm(question, abort=True, err=True)
-    result = ask(config, "register", wait_s=_patience_s(config))
+    if status is None and known["status"] == DISABLED:
+        raise AgentError("W5113", device=config.device.device_no)
+    _show_registration(settings, config, known, ENABLED if status is None else status)
+    asks = not yes and sys.stdin.isatty()
+    if asks:
+        click.confirm(settings.words(words.REGISTER[status]), abort=True, err=True)
+    args = {"status": status, "confirmed": enabled_there}
+    try:
+        result = ask(config, "register", args, wait_s=_patience_s(config))
+    except AgentError as error:
+        if error.code != "E5115" or not asks:
+            raise
+        click.confirm(settings.words(words.ENABLED_THERE), abort=True, err=True)
+        result = ask(config, "register", {**args, "confirmed": True}, wait_s=_patience_s(config))
     if as_json:
         print_json(result)
-    elif result["already"]:
-        settings.say("平台早有这台设备（B2301），无变化", "the platform knows this device already (B2301)")
     else:
-        settings.say("已登记，状态为启用（status 0）", "registered, enabled (status 0)")
+        settings.say(*words.REGISTERED[status, result["already"]])
+
+
+def _show_registration(settings: Settings, config: Config, known: dict[str, Any], status: int) -> None:
+    """Show what will be said to whom, letter for letter."""
+    click.echo(settings.words(words.TO_BE_SENT), err=True)
+    for line in device_lines(config.device, settings.language, status):
+        click.echo(line, err=True)
+    click.echo(f"{settings.words(words.PLATFORM['base_url'])}  {config.platform.base_url}", err=True)
+    if known["registered"]:
+        for name, at in (("registered_at", known["at"]), ("registered_last", known["last"])):
+            click.echo(f"{settings.words(words.PLATFORM[name])}  {shown(at)}", err=True)
+    if known["since"]:
+        click.echo(
+            f"{settings.words(words.PLATFORM['out_of_service_since'])}  {shown(known['since'])}", err=True
+        )
 
 
 def _patience_s(config: Config) -> float:

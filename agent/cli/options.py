@@ -60,6 +60,10 @@ class Settings:
         """Return the language to speak: --lang, else the configuration's, else Chinese."""
         return self.lang or "zh"
 
+    def words(self, said: tuple[str, str]) -> str:
+        """Return (zh, en) in the language of the user."""
+        return said[0 if self.language == "zh" else 1]
+
     def say(self, zh: str, en: str) -> None:
         """Print one line in the language of the user."""
         click.echo(zh if self.language == "zh" else en)

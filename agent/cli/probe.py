@@ -19,11 +19,10 @@ import yaml
 from agent.catalogue import AgentError
 from agent.cli import probe_words as words
 from agent.cli.options import Settings, Verb, json_option, pass_settings
-from agent.cli.screen import complain, print_json
+from agent.cli.screen import complain, device_lines, print_json
 from agent.clock import SystemClock
 from agent.config import Config
 from agent.config.rules import is_loopback
-from agent.config.schema import Device
 from agent.control.ask import as_owner_of
 from agent.hmpt.allotted import identity
 from agent.hmpt.asking import Asker
@@ -119,8 +118,8 @@ class Session:
             "以 /machine/info 试探平台的约定。只发送以下设备信息，不含任何个人信息：",
             "Probing by /machine/info. Only these values of the device are sent, no personal data:",
         )
-        for name, value in device_values(self.config.device).items():
-            click.echo(f"  {name:<21} {value}", err=self.quiet)
+        for line in device_lines(self.config.device, self.settings.language, self.asker.status):
+            click.echo(line, err=self.quiet)
         via = f" (proxy {platform.proxy})" if platform.proxy else ""
         self._say(
             f"平台 {platform.base_url}{via}；机构 {platform.org_app_id}",
@@ -314,18 +313,3 @@ class Session:
 
     def _say(self, zh: str, en: str) -> None:
         click.echo((zh, en)[self._column], err=self.quiet)
-
-
-def device_values(device: Device) -> dict[str, str]:
-    """Return what /machine/info says, under the document's names."""
-    return {
-        "deptId": device.dept_id,
-        "deptName": device.dept_name,
-        "machineManufacturer": device.manufacturer,
-        "machineMode": device.model,
-        "purchaseTime": device.purchase_date.isoformat(),
-        "machineCode": device.machine_code,
-        "deviceNo": device.device_no,
-        "status": "0",
-        "registerUser": device.register_user,
-    }

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.catalogue import describe, entry
+from agent.cli.platform_words import DEVICE, STATUS
 from drivers.errors import CodedError
 
 if TYPE_CHECKING:
     from agent.config import ConfigError
+    from agent.config.schema import Device
 
 
 def print_json(value: object) -> None:
@@ -68,3 +70,27 @@ def complain_of_config(error: ConfigError, lang: str) -> int:
     for finding in error.findings:
         click.echo(finding.line(lang), err=True)
     return entry(error.code).exit
+
+
+def device_lines(device: Device, lang: str, status: int) -> list[str]:
+    """Return what /machine/info says of a device, a line each; `status` of table 4.1."""
+    found = _device_values(device, status)
+    if lang != "zh":
+        return [f"  {name:<21} {value}" for name, value in found.items()]
+    found["status"] += f"（{STATUS[status][0]}）"
+    return [f"  {padded(DEVICE[name], 12)}{name:<21} {value}" for name, value in found.items()]
+
+
+def _device_values(device: Device, status: int) -> dict[str, str]:
+    """Return what /machine/info says, under the document's names."""
+    return {
+        "deptId": device.dept_id,
+        "deptName": device.dept_name,
+        "machineManufacturer": device.manufacturer,
+        "machineMode": device.model,
+        "purchaseTime": device.purchase_date.isoformat(),
+        "machineCode": device.machine_code,
+        "deviceNo": device.device_no,
+        "status": str(status),
+        "registerUser": device.register_user,
+    }

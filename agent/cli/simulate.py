@@ -140,6 +140,13 @@ def reader(
     metavar="MACHINE_CODE:DEVICE_NO",
     help="管理员已录入的设备 / a device that the administrator entered by hand",
 )
+@click.option(
+    "--device-off",
+    "disabled",
+    multiple=True,
+    metavar="MACHINE_CODE:DEVICE_NO",
+    help="管理员已停用的设备 / a device that the administrator disabled",
+)
 @pass_settings
 def platform(
     settings: Settings,
@@ -148,7 +155,9 @@ def platform(
     faults: tuple[str, ...],
     manner: str,
     knobs: tuple[str, ...],
+    *,
     devices: tuple[str, ...],
+    disabled: tuple[str, ...],
 ) -> None:
     """模拟平台：使用 --config 中的机构号与密钥 / simulate the platform with the secrets of --config."""
     from agent import keys
@@ -170,6 +179,7 @@ def platform(
         )
     with _until_signalled() as done, simulated:
         simulated.enter_by_hand(_device(text) for text in devices)
+        simulated.enter_by_hand((_device(text) for text in disabled), enabled=False)
         settings.say(
             f"模拟平台：{simulated.url}，账本 {ledger}",
             f"simulated platform: {simulated.url}, ledger {ledger}",
@@ -180,7 +190,7 @@ def platform(
 def _device(text: str) -> tuple[str, str]:
     machine, _, number = text.rpartition(":")
     if not machine or not number:
-        raise click.BadParameter(text, param_hint="--device MACHINE_CODE:DEVICE_NO")
+        raise click.BadParameter(f"{text!r}: MACHINE_CODE:DEVICE_NO")
     return machine, number
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from agent import inservice
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
@@ -12,6 +14,7 @@ from agent.hmpt import checks, shown
 from agent.hmpt.allotted import identity
 from agent.hmpt.client import VERIFY, PlatformClient, Prepared
 from agent.hmpt.conventions import time_text
+from agent.hmpt.refusals import ALREADY_REGISTERED
 from agent.hmpt.signing import canonical, headers
 from agent.records import Delivered
 from agent.uploader import wording
@@ -25,7 +28,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
     """Return the verbs of this file."""
     return {
         "register.state": lambda _args, _caller: _state(powers),
-        "register": lambda _args, caller: _register(powers, caller),
+        "register": lambda args, caller: _register(powers, args, caller),
         "upload.dry_run": lambda args, _caller: _dry_run(powers, str(args["id"])),
     }
 
@@ -38,20 +41,59 @@ def _client(powers: Powers) -> PlatformClient:
 
 
 def _state(powers: Powers) -> dict[str, Any]:
-    known = registered(powers.own.outbox, powers.current())
+    outbox, config = powers.own.outbox, powers.current()
+    known, out = registered(outbox, config), inservice.out_of_service(outbox, config.device)
     return {
         "registered": known is not None,
         "at": None if known is None else known.at,
+        "last": None if known is None else known.last,
         "already": None if known is None else known.already,
+        "status": inservice.status(outbox, config.device),
+        "since": None if out is None else out.at,
     }
 
 
-def _register(powers: Powers, caller: Caller) -> dict[str, Any]:
-    """Send /machine/info now, whatever is remembered. AgentError under the code of what stood in the way."""
+def device_state(powers: Powers) -> dict[str, Any]:
+    """Return what `status` and `doctor` say of the device's own state with the platform."""
+    config, state = powers.current(), _state(powers)
+    return {
+        "device": config.device.device_no,
+        "status": state["status"],
+        "out_of_service_since": state["since"],
+        # Nobody registers it, and nobody ever heard that it is.
+        "unconfirmed": config.platform.register_ == "never" and not state["registered"],
+    }
+
+
+def _register(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """Send /machine/info now, whatever is remembered. AgentError under the code of what stood in the way.
+
+    `status`: what is to hold from now on; without it the device's state is not changed. `confirmed`: a person
+    knows that the administrator enabled the device.
+    """
+    out = inservice.out_of_service(powers.own.outbox, powers.current().device)
+    status = args.get("status")
+    if status == inservice.DISABLED:
+        return _taken_out(powers, caller)
+    if out is None:
+        return _sent(powers, caller, inservice.ENABLED)
+    if status is None:
+        raise AgentError(inservice.CODE, device=powers.current().device.device_no)
+    return _put_back(powers, caller, confirmed=bool(args.get("confirmed")))
+
+
+def _sent(powers: Powers, caller: Caller, status: int) -> dict[str, Any]:
     own, config, client = powers.own, powers.current(), _client(powers)
     try:
         outcome = register(
-            client, config, own.outbox, own.audit, own.clock, who=caller.name, board=powers.board
+            client,
+            config,
+            own.outbox,
+            own.audit,
+            own.clock,
+            who=caller.name,
+            board=powers.board,
+            status=status,
         )
     finally:
         client.close()
@@ -60,7 +102,41 @@ def _register(powers: Powers, caller: Caller) -> dict[str, Any]:
         code = refusal_code(outcome, client.skew_s)
         raise AgentError(code, detail=wording.detail(outcome), skew=skew, device=config.device.device_no)
     powers.record_ready()
-    return {**_state(powers), "message": outcome.receipt.message}
+    known = outcome.receipt.exception_code == ALREADY_REGISTERED
+    return {**_state(powers), "already": known, "message": outcome.receipt.message}
+
+
+def _taken_out(powers: Powers, caller: Caller) -> dict[str, Any]:
+    """Hold the device's records from now on, then tell the platform: AgentError E5114 where that fails."""
+    own, device = powers.own, powers.current().device
+    inservice.say(own.outbox, device, inservice.DISABLED, caller.name, own.clock.now())
+    own.audit.append("device.out_of_service", who=caller.name, target=device.device_no, durable=True)
+    if powers.board is not None:
+        powers.board.event(inservice.CODE, device=device.device_no)
+    powers.record_ready()
+    try:
+        return _sent(powers, caller, inservice.DISABLED)
+    except AgentError as error:
+        detail = f"{error.code} {error.facts.get('detail', '')}".rstrip()
+        raise AgentError("E5114", device=device.device_no, detail=detail) from error
+
+
+def _put_back(powers: Powers, caller: Caller, *, confirmed: bool) -> dict[str, Any]:
+    """Tell the platform, then let the records go. AgentError E5115 where its answer says nothing of `status`.
+
+    B2301 is "known, nothing changed": a device that was disabled there is so still, until its administrator
+    enables it by hand - and a person who knows that says so.
+    """
+    own, device = powers.own, powers.current().device
+    result = _sent(powers, caller, inservice.ENABLED)
+    if result["already"] and not confirmed:
+        raise AgentError("E5115", device=device.device_no)
+    inservice.say(own.outbox, device, inservice.ENABLED, caller.name, own.clock.now())
+    word = "administrator" if result["already"] else "platform"
+    own.audit.append("device.in_service", who=caller.name, target=device.device_no, word=word, durable=True)
+    powers.record_changed()
+    powers.record_ready()
+    return {**result, "status": inservice.ENABLED, "since": None}
 
 
 # --- upload --dry-run ---------------------------------------------------------------------------------

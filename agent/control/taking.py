@@ -7,11 +7,13 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
+from agent import inservice
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.followups import FollowUps
 from agent.outbox import sealing
+from agent.records import Hold
 
 #: Records of a request that names many; 64 bytes each.
 MAX_IDS = 5000
@@ -78,9 +80,28 @@ def _import(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str
         # The balance counts the first of the two as one more accepted record.
         what = "record.imported" if taken.is_record else "followup.imported"
         own.audit.append(what, who=caller.name, target=taken.id)
+        if taken.is_record:
+            _service_known(powers, taken.id, caller)
         powers.record_ready()
         powers.record_changed()
     return {"id": taken.id, "new": taken.new, "record": taken.is_record}
+
+
+def _service_known(powers: Powers, record: str, caller: Caller) -> None:
+    """Take over that a device is out of service, of which a record that waits for it tells.
+
+    Only where nobody ever said anything of that device here.
+    """
+    own = powers.own
+    if Hold.DEVICE.value not in own.outbox.administration.row(record).holds:
+        return
+    verification = own.outbox.verification(record)
+    if inservice.last_word(own.outbox, verification) is None:
+        inservice.say(own.outbox, verification, inservice.DISABLED, caller.name, own.clock.now())
+        target = verification.device_no
+        own.audit.append(
+            "device.out_of_service", who=caller.name, target=target, source="import", durable=True
+        )
 
 
 def _key(args: Mapping[str, Any]) -> sealing.Key:

@@ -70,6 +70,7 @@ def _status(powers: Powers) -> dict[str, Any]:
         "told": {} if board is None else {event.code: dict(event.facts) for event in board.events()},
         "loops": [asdict(state) for state in powers.loops()],
         "queue": looking.stats(powers),
+        "device": commissioning.device_state(powers),
         "clock_trusted": powers.own.clock_trusted(),
         "clock_trust": powers.own.time.trust().value,
         "face": desk.face_state(powers),

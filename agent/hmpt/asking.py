@@ -45,8 +45,11 @@ class Request:
 class Asker:
     """Makes and sends a probe's requests. `stop` ends a request under way."""
 
-    def __init__(self, config: Config, identity: Identity, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, identity: Identity, clock: Clock, status: int = render.ENABLED
+    ) -> None:
         self._config, self._identity, self._clock = config, identity, clock
+        self.status = status  # of the device, table 4.1
         platform = config.platform
         self.configured = Guess.configured(platform.conventions, encrypt=platform.encrypt)
         self.space: Space = space(self.configured, identity.secret)
@@ -73,7 +76,7 @@ class Asker:
         conventions = attempt.guess.conventions(self._config.platform.conventions)
         now = self._clock.now() + timedelta(seconds=attempt.clock_s)
         time, ours = time_text(conventions, now), request_id(conventions, uuid.uuid4().hex)
-        plain = render.machine_info(self._config.device, conventions, now)
+        plain = render.machine_info(self._config.device, conventions, now, self.status)
         made = headers(conventions, self._identity, ours, time)
         if attempt.why is Why.BAD_SIGNATURE:
             made[SIGN] = _TEXTS[conventions.sign_encoding](os.urandom(MAC_BYTES))

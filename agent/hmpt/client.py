@@ -118,10 +118,15 @@ class PlatformClient:
         personal = tuple(texts[name] for name in PERSONAL if texts[name])
         return replace(prepared, personal=personal)
 
-    def register(self, device: Device, record: str, stop: threading.Event | None = None) -> Outcome:
-        """Register the device; "already added" counts as done. `record` is the base of the request id."""
+    def register(
+        self, device: Device, record: str, stop: threading.Event | None = None, *, status: int = 0
+    ) -> Outcome:
+        """Register the device; "already added" counts as done. `record` is the base of the request id.
+
+        `status` of table 4.1: 0 enabled, 1 disabled.
+        """
         conventions = self._config().platform.conventions
-        plain = render.machine_info(device, conventions, self._clock.now())
+        plain = render.machine_info(device, conventions, self._clock.now(), status)
         prepared = self._prepared(REGISTER, request_id(conventions, record), plain, conventions)
         return answers.registered(self.send(prepared, stop))
 

@@ -162,7 +162,7 @@ def shaped(body: Body, conventions: Conventions) -> Body:
     return of_pieces([b'{"data":', body, b"}"]) if conventions.body_shape == "data" else body
 
 
-def machine_info(device: Device, conventions: Conventions, now: datetime) -> Body:
+def machine_info(device: Device, conventions: Conventions, now: datetime, status: int = ENABLED) -> Body:
     """Return the plain body of /machine/info: table 4.1, letter for letter as configured."""
     fields: dict[str, str] = {
         "deptId": device.dept_id,
@@ -175,7 +175,7 @@ def machine_info(device: Device, conventions: Conventions, now: datetime) -> Bod
         "registerUser": device.register_user,
     }
     members: dict[str, str | Jpeg] = {name: _text(text) for name, text in fields.items()}
-    members["status"] = str(ENABLED)
+    members["status"] = str(status)
     if conventions.send_register_time:
         members["registerTime"] = _text(now.astimezone(SHANGHAI).replace(tzinfo=None).isoformat())
     return of_members(members)

@@ -13,7 +13,7 @@ from typing import Any
 from agent import keys
 from agent.clock import Clock, Trust
 from agent.config.schema import Config, named_secrets
-from agent.ops import checking, devices, machine, stored
+from agent.ops import checking, devices, machine, status, stored
 from agent.ops.access import service_account
 from agent.ops.checking import GOOD, Check, Found, Result
 from agent.ops.reach import Way
@@ -76,6 +76,7 @@ class Doctor:
             Check("backup", lambda: (None if self._keys["backed_up"] else "W7307", {}), ("database",)),
             Check("clock", self._trusted, ("database",)),
             Check("audit", self._trail, ("database",)),
+            Check("registration", self._registration, ("database",)),
         ]
 
     def _devices(self) -> list[Check]:
@@ -106,9 +107,11 @@ class Doctor:
             Check("skew", partial(way.clock, self._clock), ("certificate",)),
             Check(
                 "signature",
-                lambda: way.signature(self._clock, self._topics, daemon=self._runs),
+                lambda: way.signature(
+                    self._clock, self._topics, daemon=self._runs, status=self._device_status
+                ),
                 ("certificate", "secrets"),
-                after=("daemon",),
+                after=("daemon", "database"),
             ),
         ]
 
@@ -137,6 +140,14 @@ class Doctor:
     def _trail(self) -> Found:
         alarm = self._status.get("audit_alarm")
         return (alarm["code"], alarm) if alarm else GOOD
+
+    @property
+    def _device_status(self) -> int:
+        return int(self._status.get("device", {}).get("status", 0))
+
+    def _registration(self) -> Found:
+        device = self._status["device"]
+        return status.device_code(device) or None, {"device": device["device"]}
 
     def _trusted(self) -> Found:
         if self._status["clock_trusted"] or (self._status["clock_trust"] == "unchecked" and not self._runs):

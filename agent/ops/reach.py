@@ -115,11 +115,12 @@ class Way:
         # A date has whole seconds: half of one is the best guess of the rest.
         return _skew(middle - parsedate_to_datetime(theirs) - timedelta(seconds=0.5))
 
-    def signature(self, clock: Clock, topics: Topics, *, daemon: bool) -> Found:
+    def signature(self, clock: Clock, topics: Topics, *, daemon: bool, status: int) -> Found:
         """Say whether the platform takes our signature.
 
         The daemon is asked what it met last. Without one the device registers, as the daemon would at its
         start; "already registered" is as good a proof. Where the site forbids that, nothing is sent.
+        `status` is the device's own, of table 4.1.
         """
         if daemon:
             return topic(topics, "platform", "state")
@@ -131,7 +132,7 @@ class Way:
         config = self._config.model_copy(update={"platform": impatient})
         client = PlatformClient(lambda: config, identity(config), clock)
         try:
-            outcome = client.register(config.device, secrets.token_hex(16))
+            outcome = client.register(config.device, secrets.token_hex(16), status=status)
         finally:
             client.close()
         if isinstance(outcome, Delivered):

@@ -72,8 +72,17 @@ def _problems(report: Report, now: datetime) -> Iterator[Problem]:
         trust = Trust(report.get("clock_trust", Trust.BEHIND.value))
         facts = {"state": trust.value, "now": f"{now.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"}
         yield Problem("W7507" if trust.may_sign else "E7503", facts)
+    if code := device_code(report.get("device", {})):
+        yield Problem(code, {"device": str(report["device"]["device"])})
     if queue := report.get("queue"):
         yield from _of_queue(queue, now)
+
+
+def device_code(device: Report) -> str:
+    """Return under which code people hear of the device's state with the platform, "" when all is well."""
+    if device.get("out_of_service_since"):
+        return "W5113"
+    return "W5112" if device.get("unconfirmed") else ""
 
 
 def _of_topics(topics: Topics, told: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:

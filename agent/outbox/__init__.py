@@ -14,6 +14,7 @@ from agent.outbox.claims import (
     SettleLater,
     Settlement,
     SettleParked,
+    SettleWithheld,
 )
 from agent.outbox.identity import this_machine
 from agent.outbox.ledger import Balance
@@ -38,6 +39,7 @@ __all__ = [
     "SettleHeld",
     "SettleLater",
     "SettleParked",
+    "SettleWithheld",
     "Settlement",
     "this_machine",
 ]

@@ -80,6 +80,13 @@ class SettleHeld:
 
 
 @dataclass(frozen=True)
+class SettleWithheld:
+    """Held before anything was made of it: the attempt was none."""
+
+    holds: Mapping[Hold, str]
+
+
+@dataclass(frozen=True)
 class SettleParked:
     """Refused for good: waits for a person."""
 
@@ -87,7 +94,7 @@ class SettleParked:
     detail: str
 
 
-Settlement = SettleDelivered | SettleLater | SettleBack | SettleHeld | SettleParked
+Settlement = SettleDelivered | SettleLater | SettleBack | SettleHeld | SettleWithheld | SettleParked
 
 #: The code under which an attempt was too large; counted, because smaller pictures are tried once.
 TOO_LARGE = "E5104"
@@ -209,6 +216,13 @@ def settle(connection: sqlite3.Connection, claim: Claim, settlement: Settlement,
                 connection.execute(
                     "UPDATE record SET holds = ? WHERE seq = ?", (holds_json(holds), row["seq"])
                 )
+            case SettleWithheld(holds):
+                _give_back(connection, row, now)
+                connection.execute(
+                    "UPDATE record SET state = 'held', holds = ? WHERE seq = ?",
+                    (holds_json(holds), row["seq"]),
+                )
+                ledger.move(connection, "ready", "held")
             case SettleParked(code, detail):
                 _leave(connection, row, "parked", "parked", now, code, detail)
 

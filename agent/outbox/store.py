@@ -350,11 +350,14 @@ class Outbox:
         )
         return None if row is None else str(row["value"])
 
-    def set_setting(self, name: str, value: str) -> None:
-        """Keep a small value; durable with the next record at the latest."""
-        self._owner.run(lambda c: _write(c, "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value)))
+    def set_setting(self, name: str, value: str, *, durable: bool = False) -> None:
+        """Keep a small value; durable at once if asked, else with the next record at the latest."""
+        sql = "INSERT OR REPLACE INTO setting VALUES (?, ?)"
+        self._owner.run(lambda c: _write(c, sql, (name, value), durable=durable))
 
 
-def _write(connection: sqlite3.Connection, sql: str, values: tuple[object, ...]) -> None:
-    with transaction(connection, durable=False):
+def _write(
+    connection: sqlite3.Connection, sql: str, values: tuple[object, ...], *, durable: bool = False
+) -> None:
+    with transaction(connection, durable=durable):
         connection.execute(sql, values)

@@ -47,6 +47,7 @@ class Dialect:
     ticket_refusal: str = _one_of("json", "http")  # the bus may answer before the platform does
     unknown_device: str = _one_of("refused", "silent")  # silent: code 200, and the data not "valid"
     # --- fields: tables 4.1 and 4.2 --------------------------------------------------------------------
+    registration: str = _one_of("once", "updates")  # updates: another status is a change, not B2301
     register_time: str = _one_of("any", "required", "refused")
     types: str = _one_of("table", "example", "any")
     sex_width: str = _one_of("1", "2", "any")

@@ -146,12 +146,14 @@ class Judge:
     def _register(self, content: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
         _refuse_faults(rules.faults(content, rules.machine(dialect), dialect))
         device = (content["machineCode"], content["deviceNo"])
-        if device in self.ledger.devices():
+        changed = self.ledger.enabled(device) != (content["status"] in {0, "0"})
+        if device in self.ledger.devices() and not (dialect.registration == "updates" and changed):
             raise Refusal("known", "设备已经添加，请勿重复添加", exception="B2301")
         if self.ledger.full():
             raise Refusal("system", "系统繁忙", exception="B0001")
+        status = int(content["status"])
         self.ledger.append(
-            {"kind": "device", "machineCode": device[0], "deviceNo": device[1], "status": content["status"]}
+            {"kind": "device", "machineCode": device[0], "deviceNo": device[1], "status": status}
         )
         return {"code": 200, "msg": "设备注册成功", "exceptionCode": "00000"}
 

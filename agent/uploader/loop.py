@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from agent import logs
+from agent import inservice, logs
 from agent.audit import Audit
 from agent.board import Board
 from agent.catalogue import AgentError
@@ -30,6 +30,7 @@ from agent.outbox import (
     SettleLater,
     Settlement,
     SettleParked,
+    SettleWithheld,
 )
 from agent.records import Delivered, Hold, Outcome, PlatformDown, Refused, Unknown
 from agent.uploader import backoff, memory, wording
@@ -38,7 +39,7 @@ from agent.uploader.breaker import Breaker
 from agent.uploader.judgement import Case, Failure, Judgement, Ruling, Verdict
 from agent.uploader.making import Maker, device_name
 from agent.uploader.rates import Rates
-from agent.uploader.registration import refusal_code, register, registered
+from agent.uploader.registration import refusal_code, register, registered, to_be_registered
 
 log = logs.get(__name__)
 
@@ -113,9 +114,11 @@ class Uploader:
             self._ahead.forget()
 
     def _tell_unconfirmed(self) -> None:
-        """Say that nobody knows whether this device is registered: its records may not count (P23)."""
+        """Say that this device is out of service, or never confirmed as registered: records may not count."""
         config = self._parts.config()
-        if config.platform.register_ == "never" and registered(self._parts.outbox, config) is None:
+        if inservice.out_of_service(self._parts.outbox, config.device) is not None:
+            self._tell(inservice.CODE, device=config.device.device_no)
+        elif config.platform.register_ == "never" and registered(self._parts.outbox, config) is None:
             self._tell("W5112", device=config.device.device_no)
 
     def _turn(self, heartbeat: Heartbeat, stop: threading.Event) -> float:
@@ -157,7 +160,7 @@ class Uploader:
     def _asks_time(self, stop: threading.Event) -> bool:
         """Ask the platform what time it is, if that is due. Return whether that failed."""
         parts, now = self._parts, self._parts.clock.monotonic()
-        if registered(parts.outbox, parts.config()) is None and parts.config().platform.register_ == "auto":
+        if to_be_registered(parts.outbox, parts.config()):
             return False  # registering is the next thing done, and tells the time as well
         if self._asked_time is not None and now - self._asked_time < ASK_TIME_S:
             return False
@@ -186,12 +189,15 @@ class Uploader:
     def _next(self, stop: threading.Event) -> float:
         """Register, or send the next record. Return the seconds that nothing is to be done."""
         parts = self._parts
-        if parts.config().platform.register_ == "auto" and registered(parts.outbox, parts.config()) is None:
+        if to_be_registered(parts.outbox, parts.config()):
             self._register(stop)
             return 0.0
         claim = parts.outbox.claim(parts.clock.now())
         if claim is None:
             return IDLE_S
+        if inservice.out_of_service(parts.outbox, claim.verification) is not None:
+            parts.outbox.settle(claim, SettleWithheld({Hold.DEVICE: inservice.CODE}))
+            return 0.0
         waiting = self._devices.get(device_name(claim.verification))
         if waiting is not None and waiting.wait_s(parts.clock.now()) > 0 and waiting.open_until is not None:
             parts.outbox.settle(claim, SettleBack(waiting.open_until))

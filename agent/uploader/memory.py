@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent import inservice
 from agent.config.schema import Config
 from agent.hmpt.conventions import fingerprint
 from agent.outbox import Outbox
@@ -44,12 +45,15 @@ def summary(outbox: Outbox, config: Config) -> dict[str, Any]:
     """Return what is known of the platform. English keys; nothing that names a person or a secret."""
     breaker = Breaker.from_json(outbox.setting(breaker_name(config)))
     judgement = Judgement.from_json(outbox.setting(judgement_name(config)))
-    device = registered(outbox, config)
+    device, out = registered(outbox, config), inservice.out_of_service(outbox, config.device)
     mark = fingerprint(config.platform.conventions, encrypt=config.platform.encrypt)
     return {
         "base_url": config.platform.base_url,
         "registered_at": None if device is None else device.at,
+        "registered_last": None if device is None else device.last,
         "registered_before": None if device is None else device.already,
+        "out_of_service_since": None if out is None else out.at,
+        "out_of_service_by": None if out is None else out.who,
         "conventions": mark,
         "proven": not judgement.commissioning(mark),
         "answers_signed": RememberedSigning(outbox, config.platform.base_url).seen(),

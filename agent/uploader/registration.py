@@ -1,7 +1,9 @@
 """The device's life with the platform: registered once, remembered for good, never asked for again unasked.
 
 B2301, "already added", is as good as added: the hospital's administrator may have entered the device by
-hand. There is no call to change or enable one (D9), so what goes wrong later is told to a person.
+hand. There is no call of its own to change or enable one (D9), and the document leaves open whether a second
+/machine/info with another `status` is more than that: it is sent when a person says so, and what the answer
+proves - a change, or nothing - is told to that person.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent import logs
+from agent import inservice, logs
 from agent.audit import Audit
 from agent.board import Board
 from agent.clock import Clock
@@ -28,10 +30,11 @@ log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Registered:
-    """When this platform said that it knows this device; `already`: it did before (B2301)."""
+    """When this platform first and last said that it knows this device; `already`: it did before (B2301)."""
 
-    at: datetime
-    already: bool
+    at: datetime  # first
+    already: bool  # at the first time
+    last: datetime
 
 
 def _name(config: Config) -> str:
@@ -44,24 +47,39 @@ def registered(outbox: Outbox, config: Config) -> Registered | None:
     if not stored:
         return None
     stamp = json.loads(stored)
-    return Registered(datetime.fromisoformat(stamp["at"]), stamp.get("exception") == ALREADY_REGISTERED)
+    first = datetime.fromisoformat(stamp["at"])
+    last = datetime.fromisoformat(stamp.get("last", stamp["at"]))
+    return Registered(first, stamp.get("exception") == ALREADY_REGISTERED, last)
+
+
+def to_be_registered(outbox: Outbox, config: Config) -> bool:
+    """Return whether the agent registers its device by itself: not one that a person took out of service."""
+    return (
+        config.platform.register_ == "auto"
+        and registered(outbox, config) is None
+        and inservice.out_of_service(outbox, config.device) is None
+    )
 
 
 def register(
     client: PlatformClient, config: Config, outbox: Outbox, audit: Audit, clock: Clock, *,
     who: str = "uploader", board: Board | None = None, stop: threading.Event | None = None,
+    status: int = inservice.ENABLED,
 ) -> Outcome:  # fmt: skip
-    """Send /machine/info and remember a 200 or B2301. It cannot be undone: a person is asked before.
+    """Send /machine/info and remember a 200 or B2301: the first, and when the last was.
 
-    Any other outcome is returned as it is, and nothing is remembered.
+    It cannot be undone: a person is asked before. Any other outcome is returned as it is, and nothing is
+    remembered.
     """
-    outcome = client.register(config.device, uuid.uuid4().hex, stop)
+    outcome = client.register(config.device, uuid.uuid4().hex, stop, status=status)
     if isinstance(outcome, Delivered):
         exception = outcome.receipt.exception_code
-        stamp = {"at": clock.now().isoformat(), "exception": exception}
-        outbox.set_setting(_name(config), json.dumps(stamp))
-        audit.append("device.registered", who=who, target=config.device.device_no)
-        code = "I5004" if exception == ALREADY_REGISTERED else "I5001"
+        now = clock.now().isoformat()
+        first = json.loads(outbox.setting(_name(config)) or "{}") or {"at": now, "exception": exception}
+        outbox.set_setting(_name(config), json.dumps({**first, "last": now}))
+        number, answer = config.device.device_no, exception or "200"
+        audit.append("device.registered", who=who, target=number, status=str(status), answer=answer)
+        code = "I5004" if exception == ALREADY_REGISTERED else "I5001" if status == 0 else "I5005"
         logs.say(log, code, device=config.device.device_no)
         if board is not None:
             board.event(code, device=config.device.device_no)
