@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ from agent.uploader import Uploader
 from agent.uploader.memory import RememberedSigning
 from agent.vision import CameraState, EngineState, Vision
 from drivers.camera import shown
-from drivers.discovery import openers
+from drivers.discovery import HERE, openers
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -239,10 +240,11 @@ class Agent:
         return StationParts(
             config=self.live.config,
             open_reader=lambda: opened(
-                openers(config.reader.port),
+                openers(config.reader.port, replace(HERE, baud=config.reader.baud)),
                 config.reader.port,
                 self._clock.monotonic,
                 memory.pinned(),
+                config.reader.baud,
             ),
             decoder=decoder(config.reader.photo_decoder),
             vision=self._vision,

@@ -11,7 +11,6 @@ import statistics
 import time
 
 from agent.simulate import portraits
-from drivers.discovery import open_transport
 from drivers.sdt.reader import SdtReader
 from drivers.simulator import cards as deck
 from drivers.simulator.faults import Faults
@@ -30,8 +29,7 @@ def measured(baud: int, faults: Faults, count: int) -> list[float]:
     (card,) = deck.generate(1, 1)
     took = []
     with SimulatedReader([card], [portraits.path("collins")], None, faults, baud) as reader:
-        # A pty has no baud of its own: the simulator's pace is the line's.
-        line = open_transport(reader.port) if baud == 115200 else SerialTransport(reader.port, baud)
+        line = SerialTransport(reader.port, baud)
         sdt = SdtReader(line, time.monotonic, reader.port, baud)
         for _ in range(count):
             reader.lift()

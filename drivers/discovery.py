@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from drivers import access
+from drivers.access import Account
 from drivers.errors import ReaderError, ReaderMissing
 from drivers.models import MODELS, Model, model
 from drivers.transport import Transport
 from drivers.transport.hid_framing import RawFraming
 from drivers.transport.hidraw import open_hidraw
 from drivers.transport.replay import Tapes, open_replay
-from drivers.transport.serial import SerialTransport, ports
+from drivers.transport.serial import BAUD, SerialTransport, ports
 from drivers.transport.usb_bulk import open_bulk
 from drivers.transport.usb_hid import open_hid
 
@@ -29,6 +30,8 @@ from drivers.transport.usb_hid import open_hid
 UDEV_LINK = "/dev/kiosk-agent/idcard"
 USB_PORT = re.compile(r"^usb:([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4})(?::(.+))?$")
 REPLAY = "replay:"
+#: Code of what could be a reader and is left alone, because nobody has named it.
+UNNAMED = "W1112"
 _HID_ID = re.compile(r"^HID_ID=[0-9A-F]+:0*([0-9A-F]{4}):0*([0-9A-F]{4})$", re.MULTILINE)
 #: What a device calls itself is somebody else's text: short and printable, or it does not reach a screen.
 MAX_NAME = 40
@@ -43,6 +46,8 @@ class System:
     proc: Path = Path("/proc")
     serial_ports: Callable[[], Iterable[tuple[str, str]]] = ports
     usb_backend: Any = None
+    #: Of serial lines.
+    baud: int = BAUD
     #: How far transcripts in the place of a reader have been played.
     tapes: Tapes = field(default_factory=dict, repr=False)
 
@@ -55,7 +60,7 @@ class Candidate:
     """One device that is or could be a reader. `code` and `facts` say why it is not used, if it is not."""
 
     port: str  # as `reader.port` would name it
-    driver: str  # serial | usb-bulk | usb-hid | hidraw
+    driver: str  # serial | usb-bulk | usb-hid | hidraw | replay
     name: str
     auto: bool  # whether `auto` opens it
     open: Callable[[], Transport] = field(repr=False, compare=False)
@@ -63,10 +68,54 @@ class Candidate:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def candidates(system: System = HERE) -> list[Candidate]:
-    """Return every device that is or could be a reader, those that `auto` opens first. Opens nothing."""
-    judged = [_judged(candidate, node, system) for candidate, node in _found(system)]
+def candidates(system: System = HERE, port: str = "auto", account: Account | None = None) -> list[Candidate]:
+    """Return every device that is or could be a reader, those that `auto` opens first. Opens nothing.
+
+    What `port` names is among them in any case, there or not. Rights are those of `account`, by default ours.
+    """
+    found = [*_found(system)]
+    if port != "auto" and not any(names(port, candidate.port) for candidate, _ in found):
+        found.append(_configured(port, system))
+    judged = [_judged(candidate, node, system, account) for candidate, node in found]
     return sorted(judged, key=lambda candidate: not candidate.auto)
+
+
+def chosen(port: str, found: Iterable[Candidate]) -> Candidate | None:
+    """Return the candidate that `port` names: what stands in its way is not that nobody pointed at it."""
+    for one in found:
+        if one.auto if port == "auto" else names(port, one.port):
+            return replace(one, code=None, facts={}) if one.code == UNNAMED else one
+    return None
+
+
+def names(port: str, candidate: str) -> bool:
+    """Return whether `reader.port` names a candidate; ids in any case, with a serial number or without."""
+    if port.startswith("usb:"):
+        return f"{port}:".upper().startswith(f"{candidate}:".upper())
+    same = port.startswith("/") and os.path.realpath(port) == os.path.realpath(candidate)
+    return same or port == candidate
+
+
+def is_serial(port: str) -> bool:
+    """Return whether a configured port is a serial line, whose speed has to be known."""
+    return port.startswith("/") and not Path(os.path.realpath(port)).name.startswith("hidraw")
+
+
+def _configured(port: str, system: System) -> tuple[Candidate, Path]:
+    """Return what `reader.port` names and nothing else tells of: a path without a tag, a pty, nothing."""
+    named = USB_PORT.match(port)
+    driver, node = "serial" if is_serial(port) else "hidraw", Path(port)
+    if named is not None:
+        make = model(int(named[1], 16), int(named[2], 16))
+        driver, node = ("usb-hid" if make and make.framing else "usb-bulk"), system.dev / "bus/usb"
+    elif port.startswith(REPLAY):
+        driver, node = "replay", Path(port.removeprefix(REPLAY))
+    found = Candidate(port, driver, "reader.port", False, partial(open_transport, port, system))
+    try:
+        openers(port, system)
+    except ReaderError as error:
+        return replace(found, code=error.code, facts=error.facts), node
+    return (found if node.exists() or named is not None else _with(found, "E1101", port=port)), node
 
 
 def _found(system: System) -> list[tuple[Candidate, Path]]:
@@ -89,7 +138,7 @@ def openers(port: str, system: System = HERE) -> Sequence[Callable[[], Transport
         raise ReaderMissing(port=port)
     if Path(port).name.startswith("hidraw"):
         return [_opener_of_node(Path(port), system)]
-    return [partial(SerialTransport, port)]
+    return [partial(SerialTransport, port, system.baud)]
 
 
 def open_transport(port: str, system: System = HERE) -> Transport:
@@ -116,16 +165,15 @@ def _serial(system: System) -> Iterator[tuple[Candidate, Path]]:
     link = system.dev / Path(UDEV_LINK).relative_to("/dev")
     named = os.path.realpath(link) if link.exists() else ""
     if named:
-        opener = (
-            _opener_of_node(Path(named), system) if "hidraw" in named else partial(SerialTransport, str(link))
-        )
-        driver = "hidraw" if "hidraw" in named else "serial"
-        yield Candidate(str(link), driver, f"-> {named}", True, opener), link
+        serial = is_serial(named)
+        line = partial(SerialTransport, str(link), system.baud)
+        opener = line if serial else _opener_of_node(Path(named), system)
+        yield Candidate(str(link), "serial" if serial else "hidraw", f"-> {named}", True, opener), link
     for port, name in system.serial_ports():
         if os.path.realpath(port) != named:
-            opener = partial(SerialTransport, port)
+            opener = partial(SerialTransport, port, system.baud)
             facts = {"port": port}
-            yield Candidate(port, "serial", _printable(name), False, opener, "W1112", facts), Path(port)
+            yield Candidate(port, "serial", _printable(name), False, opener, UNNAMED, facts), Path(port)
 
 
 # --- HID nodes --------------------------------------------------------------------------------------
@@ -226,21 +274,26 @@ def _refuse(port: str, code: str) -> Transport:
 
 def _candidate(make: Model, port: str, driver: str, opener: Callable[[], Transport]) -> Candidate:
     usable = make.sure and make.refused is None
-    code = make.refused or (None if make.sure else "W1112")
+    code = make.refused or (None if make.sure else UNNAMED)
     return Candidate(port, driver, make.name, usable, opener, code, {"port": port} if code else {})
 
 
-def _judged(candidate: Candidate, node: Path, system: System) -> Candidate:
+def _judged(candidate: Candidate, node: Path, system: System, account: Account | None) -> Candidate:
     """Return the candidate with what stands in the way of opening it, if anything does."""
-    if node.is_dir() or not node.exists() or candidate.code not in {None, "W1112"}:
+    if node.is_dir() or not node.exists() or candidate.code not in {None, UNNAMED}:
         return candidate
-    lacking = access.lacking(node)
+    lacking = access.lacking(node, account)
     if lacking is not None:
         return _with(candidate, "E1102", port=candidate.port, reason=lacking)
-    holders = access.holders(node, system.proc)
+    # Whoever serves a pty holds it.
+    holders = [] if _shared(node) else access.holders(node, system.proc)
     if holders:
         return _with(candidate, "E1114", port=candidate.port, holder=access.named(holders))
     return candidate
+
+
+def _shared(node: Path) -> bool:
+    return os.path.realpath(node).startswith("/dev/pts/")
 
 
 def _with(candidate: Candidate, code: str, **facts: str) -> Candidate:

@@ -116,7 +116,12 @@ def test_what_goes_wrong_is_recorded_too(site: Site) -> None:
 def test_devices_tells_what_is_there_and_why_not(site: Site) -> None:
     with simulated() as reader, simulated(Faults(silence=1.0)) as silent:
         at(site, reader)
-        assert json.loads(site.cli("devices", "--json").stdout)["daemon"] is False
+        listed = json.loads(site.cli("devices", "--json").stdout)
+        assert listed["daemon"] is False
+        (used,) = [one for one in listed["candidates"] if one["chosen"]]
+        # No udev rule and no list of ports tells of a pty: the configuration does.
+        assert (used["port"], used["driver"], used["code"]) == (str(site.reader_link), "serial", None)
+        assert used["sam_id"] == SAM_ID
         found = site.cli("devices", "--probe", reader.port)
         assert found.returncode == 0
         assert SAM_ID in found.stdout
@@ -127,6 +132,36 @@ def test_devices_tells_what_is_there_and_why_not(site: Site) -> None:
         assert held.returncode == 69
         assert f"({os.getpid()})" in held.stderr
         assert "E1101" in site.cli("devices", "--probe", "/dev/none").stderr
+    # What doctor says of the port devices says as well.
+    gone = site.cli("devices")
+    assert str(site.reader_link) in gone.stdout
+    assert "[E1101]" in gone.stdout
+    assert _doctor(site, "port") == "E1101"
+
+
+def _doctor(site: Site, check: str) -> str | None:
+    codes = {one["name"]: one["code"] for one in json.loads(site.cli("doctor", "--json").stdout)}
+    code: str | None = codes[check]
+    return code
+
+
+def test_a_reader_set_to_another_speed_is_found_by_probing(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    with SimulatedReader(CARDS, [portraits.path("collins")], baud=19200) as reader:
+        at(site, reader)
+        silent = site.cli("read-card", "--seconds", "5")
+        assert "E1104" in silent.stderr
+        assert "reader.baud" in silent.stderr
+        found = json.loads(site.cli("devices", "--probe", reader.port, "--json").stdout)
+        assert (found["baud"], found["sam_id"]) == (19200, SAM_ID)
+        assert "reader.baud: 19200" in site.cli("devices", "--probe", reader.port).stdout
+        (tmp_path / "slow").mkdir()
+        slow = at(Site(tmp_path / "slow/site", {"reader": {"baud": 19200}}), reader)
+        reader.place(CARD)
+        assert slow.cli("read-card", "--json").returncode == 0
+        assert "reader.baud" not in slow.cli("devices", "--probe", reader.port).stdout
+        assert _doctor(slow, "reader") is None
+        assert _doctor(site, "reader") == "E1104"
 
 
 def test_something_that_answers_otherwise_is_told_apart_from_silence(site: Site) -> None:
@@ -197,7 +232,8 @@ def _in_background(site: Site, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_every_kind_of_card_can_be_rehearsed(site: Site) -> None:
+def test_every_kind_of_card_can_be_rehearsed(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", {"reader": {"baud": 57600}})
     arguments = [
         "simulate",
         "reader",

@@ -99,6 +99,8 @@ def changed(old: str, new: str) -> str:
         (GOOD + "reader: {poll_interval_s: 1:30}\n", ["15:27 E6021"]),
         (GOOD + "reader: {poll_interval_s: fast}\n", ["15:27 E6021"]),
         (GOOD + "reader: {source: stt}\n", ["15:18 E6024"]),
+        (GOOD + "reader: {baud: 14400}\n", ["15:16 E6024"]),
+        (GOOD + "reader: {baud: 9600}\n", []),
         (GOOD + "reader: sdt\n", ["15:9 E6021"]),
         (GOOD + "face: {engine: onnx}\n", ["15:1 E6034"]),
         (GOOD + "face: {onnx: {far_1e3: 0.4, far_1e4: 0.3}}\n", ["15:38 E6033"]),

@@ -6,6 +6,7 @@ import grp
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hmpt_support import config
 from agent.ops import readers
 from agent.simulate import portraits
 from drivers import access
-from drivers.discovery import Candidate, System, candidates, open_transport
+from drivers.discovery import Candidate, System, candidates, chosen, open_transport
 from drivers.errors import ReaderError, ReaderMissing, ReaderPermission
 from drivers.simulator.module import SimulatedModule
 from drivers.simulator.usb import SimulatedUsb, UsbReader
@@ -125,20 +126,19 @@ HOLD = "import sys, time; held = open(sys.argv[1], 'rb+', buffering=0); print('h
 
 
 def test_a_port_that_another_program_holds_names_it(tmp_path: Path) -> None:
-    with simulated() as reader:
-        system = machine(tmp_path, reader.port)
-        program = subprocess.Popen([sys.executable, "-c", HOLD, reader.port], stdout=subprocess.PIPE)
-        with program:
-            assert program.stdout is not None
-            program.stdout.readline()
-            assert f"({program.pid})" in access.named(access.holders(Path(reader.port)))
-            (found,) = candidates(
-                System(system.dev, system.sys, Path("/proc"), system.serial_ports, system.usb_backend)
-            )
-            program.kill()
-        assert found.code == "E1114"
-        assert f"({program.pid})" in found.facts["holder"]
-        until(lambda: f"({program.pid})" not in access.named(access.holders(Path(reader.port))))
+    port = tmp_path / "ttyUSB0"
+    port.touch()
+    system = replace(machine(tmp_path, str(port)), proc=Path("/proc"))
+    program = subprocess.Popen([sys.executable, "-c", HOLD, str(port)], stdout=subprocess.PIPE)
+    with program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        assert f"({program.pid})" in access.named(access.holders(port))
+        (found,) = candidates(system)
+        program.kill()
+    assert found.code == "E1114"
+    assert f"({program.pid})" in found.facts["holder"]
+    until(lambda: not access.holders(port))
 
 
 def test_which_right_is_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,20 +183,50 @@ def test_a_port_that_root_alone_may_open_is_told_to_others(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("port", "chosen"),
+    ("port", "used"),
     [
         ("auto", "usb:0400:C35A"),
         ("usb:2b8b:2721", "usb:2B8B:2721"),
         ("usb:2B8B:2721:A1", "usb:2B8B:2721"),
-        ("/dev/ttyUSB7", None),
+        ("/dev/ttyUSB7", "/dev/ttyUSB7"),
     ],
 )
-def test_the_list_marks_what_the_configuration_names(port: str, chosen: str | None, tmp_path: Path) -> None:
+def test_the_list_marks_what_the_configuration_names(port: str, used: str, tmp_path: Path) -> None:
     system = machine(tmp_path, usb=bus("hid", "two"))
     named = config("http://127.0.0.1:1")
     named = named.model_copy(update={"reader": named.reader.model_copy(update={"port": port})})
     listed = readers.listing(named, ask=True, system=system)
-    assert [one["port"] for one in listed if one["chosen"]] == ([] if chosen is None else [chosen])
+    assert [one["port"] for one in listed if one["chosen"]] == [used]
     for one in listed:
-        assert (one["sam_id"] is not None) == one["chosen"]
-        assert one["code"] == (None if one["auto"] or one["chosen"] else "W1112")
+        there = one["port"] != "/dev/ttyUSB7"
+        assert (one["sam_id"] is not None) == (one["chosen"] and there)
+        assert one["code"] == ("E1101" if not there else None if one["auto"] or one["chosen"] else "W1112")
+
+
+def test_what_the_configuration_names_is_listed_in_any_case(tmp_path: Path) -> None:
+    with simulated() as reader:
+        file, link = tmp_path / "reader.txt", tmp_path / "by-id"
+        file.write_text("# kiosk-agent reader transcript 1\n", "utf-8")
+        link.symlink_to(reader.port)
+        system = machine(tmp_path, "/dev/none", usb=bus("two", two=(0x1234, 0x5678)))
+        node = hid_node(system, "hidraw9", "046D:C31C")
+        named = {
+            str(link): ("serial", None),
+            reader.port: ("serial", None),
+            str(tmp_path / "gone"): ("serial", "E1101"),
+            str(node): ("hidraw", None),
+            f"replay:{file}": ("replay", None),
+            f"replay:{tmp_path / 'none.txt'}": ("replay", "E1101"),
+            "usb:1234:5678": ("usb-bulk", None),
+            "usb:1234:9999": ("usb-bulk", "E1101"),
+        }
+        for port, (driver, code) in named.items():
+            found = chosen(port, candidates(system, port))
+            assert found is not None, port
+            assert (found.port, found.driver, found.code) == (port, driver, code)
+        listed = machine(tmp_path, reader.port)
+        found = chosen(str(link), candidates(listed, str(link)))
+        assert found is not None
+        assert (found.port, found.code) == (reader.port, None), "listed once, under its own name"
+        assert len(candidates(listed, str(link))) == 1
+        assert chosen("auto", candidates(listed)) is None

@@ -18,6 +18,7 @@ from agent.control.ask import ask
 from agent.decoding import decoder
 from agent.ops import readers
 from drivers import photo
+from drivers.transport.serial import BAUD
 
 #: What `read-card` shows of a card, in this order.
 LABELS = {
@@ -96,12 +97,6 @@ def _list(settings: Settings, *, as_json: bool) -> None:
         settings.say("没有找到任何可能的读卡器", "nothing found that could be a reader")
     for one in report["candidates"]:
         _print_candidate(one, report, settings)
-    if report["daemon"]:
-        state = report["reader"]
-        settings.say(
-            f"服务正在使用读卡器：{state.get('state', '?')} {state.get('sam_id', '')}".rstrip(),
-            f"the service holds the reader: {state.get('state', '?')} {state.get('sam_id', '')}".rstrip(),
-        )
 
 
 def _report(config: Config | None) -> dict[str, Any]:
@@ -122,16 +117,11 @@ def _report(config: Config | None) -> dict[str, Any]:
 
 def _print_candidate(one: dict[str, Any], report: dict[str, Any], settings: Settings) -> None:
     lang = settings.language
-    own = report["daemon"] and one["chosen"] and one["code"] in {None, "E1114"}
-    if one["code"] is None or own:
-        said = (
-            one["sam_id"] or ("由本服务使用" if lang == "zh" else "used by the service")
-            if own
-            else one["sam_id"]
-        )
-        click.echo(
-            f"✓  {padded(one['port'], 26)} {padded(one['driver'], 9)} {one['name']}  {said or ''}".rstrip()
-        )
+    if one["code"] is None:
+        used = report["daemon"] and one["chosen"]
+        by_us = ("由本服务使用" if lang == "zh" else "used by the service") if used else ""
+        shown = "  ".join(text for text in (one["name"], one["sam_id"], by_us) if text)
+        click.echo(f"✓  {padded(one['port'], 26)} {padded(one['driver'], 9)} {shown}".rstrip())
         return
     said = entry(one["code"])
     mark = "✗" if said.severity == "error" else "-"
@@ -144,13 +134,19 @@ def _print_candidate(one: dict[str, Any], report: dict[str, Any], settings: Sett
 
 
 def _probe(settings: Settings, port: str, *, as_json: bool) -> None:
-    found = readers.probed(port)
+    configured = settings.config().reader.baud if settings.config_path.exists() else BAUD
+    found = readers.probed(port, configured)
     if as_json:
-        print_json({"port": port, "status": found.status, "sam_id": found.sam_id})
-    else:
+        print_json({"port": port, "status": found.status, "sam_id": found.sam_id, "baud": found.baud})
+        return
+    settings.say(
+        f"是身份证读卡器：{found.sam_id or '（不提供编号）'}",
+        f"a card reader: {found.sam_id or '(tells no id)'}",
+    )
+    if found.baud not in {None, configured}:
         settings.say(
-            f"是身份证读卡器：{found.sam_id or '（不提供编号）'}",
-            f"a card reader: {found.sam_id or '(tells no id)'}",
+            f"它以 {found.baud} 应答：在配置中写 reader.baud: {found.baud}（现为 {configured}）",
+            f"it answers at {found.baud}: set reader.baud: {found.baud} (now {configured})",
         )
 
 
@@ -159,7 +155,7 @@ def _accept(settings: Settings, *, as_json: bool) -> None:
     try:
         answer = call(Path(config.state_dir), "reader.commission")
     except NotRunning:
-        sam_id = readers.probed(config.reader.port).sam_id
+        sam_id = readers.probed(config.reader.port, config.reader.baud).sam_id
         answer = ask(config, "reader.commission", {"sam_id": sam_id})
     if as_json:
         print_json(answer)

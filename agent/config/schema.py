@@ -190,6 +190,7 @@ class PhotoDecoder(Section):
 class Reader(Section):
     source: Literal["sdt", "none"] = "sdt"
     port: Annotated[str, Field(pattern=PORT)] = "auto"
+    baud: Literal[115200, 57600, 38400, 19200, 9600] = 115200
     poll_interval_s: Annotated[float, Field(ge=0.3, le=5)] = 0.35
     photo_decoder: PhotoDecoder = PhotoDecoder()
 

@@ -26,12 +26,14 @@ def verbs(powers: Powers) -> dict[str, Handler]:
 def _list(powers: Powers) -> dict[str, Any]:
     """Return the candidates as the owner of the reader sees them; its own reader it does not open again."""
     board = powers.board
+    state = {} if board is None else board.snapshot().get("reader", {})
+    listed = readers.listing(powers.current(), ask=board is None)
     return {
         "daemon": board is not None,
         "port": powers.current().reader.port,
         "commissioned": _memory(powers).pinned(),
-        "reader": {} if board is None else board.snapshot().get("reader", {}),
-        "candidates": readers.listing(powers.current(), ask=board is None),
+        "reader": state,
+        "candidates": [readers.as_used(one, state) for one in listed],
     }
 
 

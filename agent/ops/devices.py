@@ -5,10 +5,10 @@ While the daemon runs it holds the devices: then it is asked. Without it each is
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from agent.face import weights
 from agent.ops.checking import Found
 from drivers import access, camera, photo
 from drivers.access import Account
-from drivers.discovery import UDEV_LINK, candidates, open_transport
+from drivers.discovery import HERE, UDEV_LINK, candidates, chosen, open_transport
 from drivers.errors import CameraError, PhotoError
 from drivers.sdt.reader import SdtReader
 
@@ -32,27 +32,15 @@ _REFUSAL = re.compile(r"no picture|its picture|refused the block|empty picture|e
 
 def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
     """Say whether the configured port is there, may be opened by the service, and is free."""
-    port = config.reader.port
-    path = Path(UDEV_LINK if port == "auto" else port)
     if config.reader.source == "none":
         return NO_DEVICE
-    if not path.is_absolute():
-        return None, {"port": port}
-    if port == "auto" and not path.exists():
-        return _found_by_auto(daemon=daemon)
-    if not path.exists():
-        return "E1101", {"port": path}
-    return _device(path, account, ("E1102", "E1114"), daemon=daemon)
-
-
-def _found_by_auto(*, daemon: bool) -> Found:
-    """Say what `auto` finds where no udev rule has named a port: USB readers."""
-    found = [candidate for candidate in candidates() if candidate.auto]
-    if not found:
+    port = config.reader.port
+    found = chosen(port, candidates(HERE, port, account))
+    if found is None:
         return "E1101", {"port": UDEV_LINK}
-    first = found[0]
-    held_by_daemon = daemon and first.code == "E1114"
-    return (None if held_by_daemon else first.code), {"port": first.port, **first.facts}
+    # Nobody but the daemon may hold it while it runs.
+    held_by_daemon = daemon and found.code == "E1114"
+    return (None if held_by_daemon else found.code), {"port": found.port, **found.facts}
 
 
 def reader(config: Config, topics: Topics, *, daemon: bool) -> Found:
@@ -61,8 +49,8 @@ def reader(config: Config, topics: Topics, *, daemon: bool) -> Found:
         return NO_DEVICE
     if daemon:
         return topic(topics, "reader", "state", "sam_id")
-    port = config.reader.port
-    line = SdtReader(open_transport(port), time.monotonic, port)
+    port, baud = config.reader.port, config.reader.baud
+    line = SdtReader(open_transport(port, replace(HERE, baud=baud)), time.monotonic, port, baud)
     try:
         return None, {"sam_id": line.sam_id()}
     finally:
@@ -106,7 +94,7 @@ def camera_device(config: Config, account: Account, *, daemon: bool) -> Found:
         path = found[0]
     if not path.exists():
         return "E2101", {"source": source, "reason": "not there"}
-    return _device(path, account, ("E2102", "E2150"), daemon=daemon)
+    return _device(path, account, daemon=daemon)
 
 
 def camera_frame(config: Config, topics: Topics, *, daemon: bool) -> Found:
@@ -145,13 +133,12 @@ def models(config: Config) -> Found:
     return None, {"engine": config.face.engine} if model is None else {"model": model}
 
 
-def _device(path: Path, account: Account, codes: tuple[str, str], *, daemon: bool) -> Found:
-    """Say what stands between the service and a device: rights, or somebody else."""
-    name = "port" if codes[0].startswith("E1") else "source"
+def _device(path: Path, account: Account, *, daemon: bool) -> Found:
+    """Say what stands between the service and a camera: rights, or somebody else."""
     if reason := access.lacking(path, account):
-        return codes[0], {name: path, "reason": reason}
+        return "E2102", {"source": path, "reason": reason}
     # Nobody but the daemon may hold it while it runs; without it, nobody at all.
     held = [] if daemon else access.holders(path)
-    if held and not os.path.realpath(path).startswith("/dev/pts/"):
-        return codes[1], {name: path, "holder": access.named(held)}
-    return None, {name: path}
+    if held:
+        return "E2150", {"source": path, "holder": access.named(held)}
+    return None, {"source": path}

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from agent import masks
 from agent.catalogue import AgentError
 from agent.config.schema import Config, Mask
+from agent.ops.access import service_account
 from drivers import probe
 from drivers.card import CardRecord
-from drivers.discovery import HERE, Candidate, System, candidates, openers
+from drivers.discovery import HERE, Candidate, System, candidates, chosen, is_serial, openers
 from drivers.errors import CodedError, ReaderError
 from drivers.sdt.reader import SdtReader
 from drivers.transcript import Entry
+from drivers.transport import Transport
 from drivers.transport.recording import RecordingTransport
+from drivers.transport.serial import BAUD
 
 POLL_S = 0.35
 #: A control socket's caller waits 30 s; a card is laid down within less.
@@ -28,26 +32,23 @@ _HIDDEN = ("birth", "address", "issuer", "newest_address", "latin_name", "pass_n
 def listing(config: Config | None, *, ask: bool, system: System = HERE) -> list[dict[str, Any]]:
     """Return every candidate. With `ask` the one that would be used is asked whether it is a reader."""
     port = "auto" if config is None else config.reader.port
-    found = candidates(system)
-    chosen = [one for one in found if (one.auto if port == "auto" else _names(port, one.port))]
-    return [_candidate(one, chosen=one in chosen[:1], ask=ask) for one in found]
+    baud = BAUD if config is None else config.reader.baud
+    account = None if config is None else service_account(Path(config.state_dir))
+    found = candidates(replace(system, baud=baud), port, account)
+    used = chosen(port, found)
+    return [
+        _told(one, baud, chosen=False, ask=False)
+        if used is None or one.port != used.port
+        else _told(used, baud, chosen=True, ask=ask)
+        for one in found
+    ]
 
 
-def _names(port: str, candidate: str) -> bool:
-    """Return whether `reader.port` names a candidate; ids in any case, with a serial number or without."""
-    if not port.startswith("usb:"):
-        return port == candidate
-    return f"{port}:".upper().startswith(f"{candidate}:".upper())
-
-
-def _candidate(candidate: Candidate, *, chosen: bool, ask: bool) -> dict[str, Any]:
+def _told(candidate: Candidate, baud: int, *, chosen: bool, ask: bool) -> dict[str, Any]:
     code, facts, sam_id = candidate.code, dict(candidate.facts), None
-    if chosen and code == "W1112":
-        # reader.port names it: it is pointed at.
-        code, facts = None, {}
     if chosen and ask and code is None:
         try:
-            sam_id = probe.ask(candidate.open(), time.monotonic, candidate.port).sam_id
+            sam_id = probe.ask(candidate.open(), time.monotonic, candidate.port, baud).sam_id
         except ReaderError as error:
             code, facts = error.code, dict(error.facts)
     return {
@@ -62,9 +63,26 @@ def _candidate(candidate: Candidate, *, chosen: bool, ask: bool) -> dict[str, An
     }
 
 
-def probed(port: str, system: System = HERE) -> probe.Found:
-    """Ask one port whether it is a reader. ReaderError says what it is instead."""
-    return probe.ask(openers(port, system)[0](), time.monotonic, port)
+def as_used(candidate: dict[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a candidate as the daemon that uses it knows it by its `state` on the board."""
+    if not candidate["chosen"] or not state:
+        return candidate
+    # There, and ours to open: then what the reader itself does is what is wrong, if anything is.
+    told = {"sam_id": state.get("sam_id")}
+    if candidate["code"] in {None, "E1114"}:
+        told |= {"code": state.get("code"), "facts": dict(state.get("facts", {}))}
+    return {**candidate, **told}
+
+
+def probed(port: str, baud: int = BAUD, system: System = HERE) -> probe.Found:
+    """Ask one port, a serial one at every speed, whether it is a reader. ReaderError: what it is instead."""
+    if not is_serial(port):
+        return probe.ask(openers(port, system)[0](), time.monotonic, port)
+
+    def opened(speed: int) -> Transport:
+        return openers(port, replace(system, baud=speed))[0]()
+
+    return probe.at_any_speed(opened, time.monotonic, port, baud)
 
 
 @dataclass(frozen=True)
@@ -78,9 +96,9 @@ class Reading:
 
 def read_one(config: Config, limit_s: float) -> Reading:
     """Open the reader and wait for a card. ReaderError when it cannot be opened."""
-    port = config.reader.port
-    line = RecordingTransport(openers(port)[0](), time.monotonic)
-    reader, deadline = SdtReader(line, time.monotonic, port), time.monotonic() + limit_s
+    port, baud = config.reader.port, config.reader.baud
+    line = RecordingTransport(openers(port, replace(HERE, baud=baud))[0](), time.monotonic)
+    reader, deadline = SdtReader(line, time.monotonic, port, baud), time.monotonic() + limit_s
     try:
         while time.monotonic() < deadline:
             if reader.find():
@@ -95,8 +113,6 @@ def read_one(config: Config, limit_s: float) -> Reading:
 
 
 def _whole(reader: SdtReader) -> CardRecord:
-    from dataclasses import replace
-
     card = reader.read()
     try:
         return replace(card, newest_address=reader.newest().address)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from drivers.errors import ReaderError
 from drivers.sdt.reader import SdtReader
 from drivers.transport import Transport
+from drivers.transport.serial import BAUD
 from drivers.transport.traced import Traced
 
 
@@ -15,6 +16,7 @@ def opened(
     port: str,
     monotonic: Callable[[], float],
     commissioned: str | None,
+    baud: int = BAUD,
 ) -> SdtReader:
     """Return the commissioned reader among `lines`, else the first that opens: whether that will do is for
     the watch to say. ReaderError, the first one's, when none opens."""
@@ -22,7 +24,7 @@ def opened(
     first: SdtReader | None = None
     for line in lines:
         try:
-            reader = SdtReader(Traced(line(), port), monotonic, port)
+            reader = SdtReader(Traced(line(), port), monotonic, port, baud)
         except ReaderError as error:
             errors.append(error)
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import termios
 import threading
 import time
 import tty
@@ -116,10 +117,17 @@ class SimulatedReader:
             if not readable:
                 continue
             with contextlib.suppress(OSError):
-                for sent in self.module.receive(os.read(self._master, 4096)):
+                data = os.read(self._master, 4096)
+                # At another speed than its own a line carries nothing that could be understood.
+                for sent in self.module.receive(data) if self._at_speed() else ():
                     self._send(sent)
             if self.module.wants_unplugging():
                 self._pull.set()
+
+    def _at_speed(self) -> bool:
+        """Return whether the host has set the line to our speed; a pty keeps it like a real port."""
+        speed = termios.tcgetattr(self._slave)[5]
+        return bool(speed == getattr(termios, f"B{self._baud}"))
 
     def _unplugged(self) -> None:
         self._close_line()
