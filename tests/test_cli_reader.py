@@ -140,7 +140,7 @@ def test_devices_tells_what_is_there_and_why_not(site: Site) -> None:
 
 
 def _doctor(site: Site, check: str) -> str | None:
-    codes = {one["name"]: one["code"] for one in json.loads(site.cli("doctor", "--json").stdout)}
+    codes = {one["check"]: one["code"] for one in json.loads(site.cli("doctor", "--json").stdout)}
     code: str | None = codes[check]
     return code
 
