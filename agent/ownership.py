@@ -24,6 +24,9 @@ from agent.outbox import Ballast, Outbox, SealKeys, this_machine
 
 log = logs.get(__name__)
 
+#: The newest file of the audit trail, below the state directory.
+TRAIL = "audit.jsonl"
+
 _LAST_TIME, _BOOTS = "last_time", "boots"
 _AUDIT_HEAD, _AUDIT_ALARM = "audit_head", "audit_alarm"
 _FOLLOWED = "seal_key_followed"
@@ -96,9 +99,7 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
         ballast = Ballast(state_dir)
         ballast.give_up_if_full()
         keyring = keys.load(config)
-        audit = stack.enter_context(
-            Audit(state_dir / "audit.jsonl", keyring.audit, clock, relief=ballast.give_up)
-        )
+        audit = stack.enter_context(Audit(state_dir / TRAIL, keyring.audit, clock, relief=ballast.give_up))
         outbox = stack.enter_context(
             Outbox.open(
                 state_dir,

@@ -152,20 +152,13 @@ class Agent:
 
     def powers(self, reload: Callable[[], None]) -> Powers:
         """Return what the control verbs may see and do."""
-        return Powers(
-            own=self.own,
-            board=self.board,
-            loops=self._supervisor.states,
-            config=self.live.config,
-            record_ready=self.uploader.wake,
-            record_changed=self.completion.wake,
+        return replace(
+            self._console_powers(),
             reload=reload,
             vision=self._vision,
             loan=self._loan,
             face_changed=self._post_engine,
             page_code=self._page_code,
-            operators=self.operators,
-            tell=self.station.tell,
         )
 
     # --- wiring -------------------------------------------------------------------------------------

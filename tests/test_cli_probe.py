@@ -19,8 +19,17 @@ from typing import Any
 import codes_seen
 import pytest
 import yaml
+from e2e_support import Site, wait_for
 
+from agent import inservice
+from agent.cli import probe_words as words
+from agent.clock import SystemClock
 from agent.config import load
+from agent.config.schema import Conventions
+from agent.hmpt.likelihood import Guess
+from agent.hmpt.probing import Try, Why
+from agent.hmpt.readings import Stage
+from agent.ownership import owning
 from agent.simulate import site
 from agent.simulate.dialect import Dialect
 from agent.simulate.faults import Faults
@@ -285,6 +294,104 @@ def test_a_real_platform_is_not_asked_faster_than_once_a_second(bench: Bench) ->
     done = bench.run()
     assert (done.returncode, "--interval" in done.stderr) == (2, True)
     assert bench.run("--max-requests", "41").returncode == 2
+
+
+# --- the trail ----------------------------------------------------------------------------------------
+
+
+def probed(bench: Bench) -> list[dict[str, Any]]:
+    """Return what the audit trail of the bench's site says of probes."""
+    path = Path(load(bench.config).state_dir) / "audit.jsonl"
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [line for line in lines if line["what"] == "platform.probed"]
+
+
+def test_a_probe_before_anything_is_installed_makes_nothing(bench: Bench) -> None:
+    state = Path(load(bench.config).state_dir)
+    assert not state.exists()
+    assert bench.json()[0] == 0
+    assert bench.platform.ledger.devices()
+    assert not state.exists()
+    state.mkdir()
+    assert bench.json()[0] == 0
+    assert list(state.iterdir()) == [], "a trail is begun by the service, not by a probe"
+
+
+def test_a_probe_is_in_the_trail_with_who_asked_and_what_came_of_it(bench: Bench) -> None:
+    config = load(bench.config)
+    with owning(config, SystemClock()):
+        pass
+    bench.run("--dry-run")
+    assert bench.json()[0] == 0
+    bench.platform.faults = Faults(missing=1, on="all")
+    assert bench.json()[0] == 69
+    first, second = probed(bench)
+    assert (first["object"], first["device"]) == (config.platform.base_url, config.device.device_no)
+    assert first["who"] not in {"", "service"}
+    assert (first["result"], first["registered"]) == ("found", "yes")
+    assert (second["result"], second["registered"], second["requests"]) == ("address", "no", "1")
+
+
+def test_a_probe_beside_a_daemon_is_written_down_by_it(tmp_path: Path) -> None:
+    site_ = Site(tmp_path / "site")
+    with site_.platform(), site_.daemon() as daemon:
+        wait_for("I5001", lambda: "I5001" in daemon.text())
+        assert site_.cli("probe", "--interval", "0", "--json").returncode == 0
+        lines = (Path(load(site_.config).state_dir) / "audit.jsonl").read_text("utf-8")
+    (line,) = [json.loads(text) for text in lines.splitlines() if '"platform.probed"' in text]
+    assert (line["result"], line["registered"], line["requests"]) == ("found", "already", "1")
+
+
+def test_an_interrupted_probe_is_written_down(bench: Bench) -> None:
+    with owning(load(bench.config), SystemClock()):
+        pass
+    bench.platform.faults = Faults(delay=2, on="all")
+    terminal = Terminal(bench, "--yes")
+    terminal.until("→")
+    os.kill(terminal.pid, signal.SIGINT)
+    assert terminal.end() != 0
+    (line,) = probed(bench)
+    assert line["result"] == "interrupted"
+
+
+def test_a_device_out_of_service_is_probed_as_one(bench: Bench) -> None:
+    config = load(bench.config)
+    with owning(config, SystemClock()) as own:
+        inservice.say(own.outbox, config.device, inservice.DISABLED, "somebody", own.clock.now())
+    done = bench.run()
+    assert "1（停用）" in done.stdout
+    device = (config.device.machine_code, config.device.device_no)
+    assert device in bench.platform.ledger.devices()
+    assert not bench.platform.ledger.enabled(device)
+
+
+# --- what an answer means ---------------------------------------------------------------------------
+
+
+def attempt(why: Why, *, encrypt: bool) -> Try:
+    return Try(Guess.configured(Conventions(), encrypt=encrypt), why)
+
+
+@pytest.mark.parametrize(
+    ("why", "encrypt", "stage", "said"),
+    [
+        (Why.LIKELIEST, True, Stage.CIPHER, "密文解不开"),
+        (Why.LIKELIEST, False, Stage.CIPHER, "这次发的是明文"),
+        (Why.LIKELIEST, True, Stage.BODY, "解密后不是 JSON"),
+        (Why.LIKELIEST, False, Stage.BODY, "明文报文"),
+        (Why.LIKELIEST, True, Stage.SIGNATURE, "排除这种写法"),
+        (Why.BAD_SIGNATURE, True, Stage.SIGNATURE, "如所料"),
+        (Why.BAD_BODY, True, Stage.CIPHER, "如所料"),
+        (Why.BAD_BODY, False, Stage.BODY, "如所料"),
+        (Why.BAD_TICKET, True, Stage.TICKET, "如所料"),
+        (Why.BAD_SIGNATURE, True, Stage.DONE, "不检查"),
+        (Why.BAD_SIGNATURE, True, Stage.TICKET, "票据被拒"),
+    ],
+)
+def test_a_step_says_what_its_answer_means(why: Why, encrypt: bool, stage: Stage, said: str) -> None:
+    zh, en = words.means(attempt(why, encrypt=encrypt), stage)
+    assert said in zh
+    assert en
 
 
 @pytest.mark.needs_root

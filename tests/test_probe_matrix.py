@@ -205,7 +205,7 @@ def test_the_rows_hold_every_pair() -> None:
 
 
 @pytest.mark.parametrize("row", list(pairwise(KNOBS)), ids=lambda row: "-".join(row.values()))
-def test_every_pair_of_conventions_is_found_and_a_record_arrives(row: dict[str, str]) -> None:
+def test_every_pair_of_conventions_is_found_and_records_arrive(row: dict[str, str]) -> None:
     with served(dict(row), HEX_SECRET) as platform:
         settings = probe(platform, secret=HEX_SECRET).found()
         conventions = settings.platform.conventions
@@ -220,11 +220,7 @@ def test_every_pair_of_conventions_is_found_and_a_record_arrives(row: dict[str, 
         ):
             assert getattr(conventions, name) == row[name]
         assert conventions.send_register_time is (row["register_time"] == "required")
-        speaker = client(settings, HEX_SECRET)
-        outcome = speaker.send(speaker.prepare(verification(), SMALL, conventions))
-        speaker.close()
-        assert isinstance(outcome, Delivered)
-        assert platform.ledger.count == 1
+        deliver(platform, settings, HEX_SECRET)
 
 
 # --- what stands in the way ---------------------------------------------------------------------------

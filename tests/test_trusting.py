@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from admin_support import answered, owned, trail
+from admin_support import answered, owned, trail, typed
 from e2e_support import Site
 from hmpt_support import PICTURES
 from outbox_support import verification
 
+from agent.cli import platform_words
 from agent.clock import Uptime
 from agent.config import load
 from agent.records import Hold
@@ -39,7 +41,28 @@ def test_what_is_known_of_a_platform_that_was_never_met(site: Site) -> None:
     shown = answered(site, "platform", "show")
     assert (shown["registered_at"], shown["proven"], shown["answers_signed"]) == (None, False, False)
     assert shown["base_url"] == load(site.config).platform.base_url
-    assert "proven" in site.cli("platform", "show").stdout
+    zh, en = (site.cli("platform", "show", *lang).stdout for lang in ((), ("--lang", "en")))
+    assert "平台对应答签名" in zh
+    assert "否" in zh
+    assert "the platform signs its answers" in en
+    for screen in (zh, en):
+        assert not re.search("True|False|None|_at|-0.0", screen)
+
+
+def test_every_value_of_the_platform_has_its_words(site: Site) -> None:
+    assert set(answered(site, "platform", "show")) == set(platform_words.PLATFORM)
+
+
+def test_a_question_is_asked_in_one_language(site: Site) -> None:
+    for verb, asked in (
+        (["platform", "accept-unsigned"], "不再对应答签名"),
+        (["clock", "accept"], "时间正确"),
+    ):
+        status, screen = typed(site, verb, ["n"])
+        assert status == 130
+        assert asked in screen
+        assert " / " not in screen
+    assert "不再询问" in site.cli("clock", "accept", "--help").stdout
 
 
 def test_unsigned_answers_are_taken_again_by_a_persons_word_alone(site: Site) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from agent.catalogue import AgentError
+from agent.catalogue import AgentError, entry
 from agent.cli import platform_words as words
-from agent.cli.options import Settings, Verb, json_option, pass_settings
+from agent.cli.options import Settings, Verb, json_option, pass_settings, yes_option
 from agent.cli.screen import device_lines, print_json, shown, table
+from agent.cli.status import QUEUE
 from agent.config import Config
 from agent.control.ask import ask
 from agent.inservice import DISABLED, ENABLED
@@ -23,7 +24,7 @@ def register(group: click.Group) -> None:
 
 
 @click.command("register", cls=Verb)
-@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@yes_option
 @click.option(
     "--out-of-service",
     "status",
@@ -104,14 +105,16 @@ def upload(settings: Settings, record: str, dry_run: bool, as_json: bool) -> Non
     if as_json:
         print_json(found)
         return
-    settings.say(
-        f"记录 {record}（{found['state']}）若现在上传：", f"record {record} ({found['state']}), if sent now:"
-    )
+    state = settings.words(QUEUE.get(found["state"], (found["state"],) * 2))
+    settings.say(f"记录 {record}（{state}）若现在上传：", f"record {record} ({state}), if sent now:")
     _print_request(settings, found)
     click.echo()
     table(
-        ("field", "type", "chars", "utf-8", "value or shape"),
-        [(one["name"], one["type"], one["chars"], one["utf8"], one["shown"]) for one in found["fields"]],
+        [settings.words(column) for column in words.COLUMNS],
+        [
+            (one["name"], settings.words(words.TYPES[one["type"]]), one["chars"], one["utf8"], one["shown"])
+            for one in found["fields"]
+        ],
     )
     _print_obstacles(settings, found)
     settings.say(
@@ -146,11 +149,11 @@ def _print_request(settings: Settings, found: dict[str, Any]) -> None:
 
 def _print_obstacles(settings: Settings, found: dict[str, Any]) -> None:
     for problem in found["problems"]:
-        settings.say(
-            f"! 不会发送：{problem['field']} {problem['reason']}",
-            f"! will not be sent: {problem['field']} {problem['reason']}",
-        )
+        facts = {**problem["facts"], "field": problem["field"]}
+        told = entry(problem["code"]).title(settings.language, facts)
+        settings.say(f"! 不会发送：{told}", f"! will not be sent: {told}")
     for hold, detail in found["holds"].items():
-        settings.say(f"! 待补全：{hold} {detail}", f"! held: {hold} {detail}")
+        named = settings.words(words.HOLDS.get(hold, (hold, hold)))
+        settings.say(f"! 待补全：{named} {detail}", f"! held: {named} {detail}")
     for oddity in found["oddities"]:
         settings.say(f"? 可能被拒：{oddity}", f"? may be refused: {oddity}")

@@ -111,6 +111,11 @@ class VerbGroup(click.Group):
         self.params += shared_options()
 
 
+def yes_option(function: F) -> F:
+    """Add --yes: whoever types it is not asked."""
+    return click.option("--yes", is_flag=True, help="不再询问 / do not ask")(function)
+
+
 def json_option(function: F) -> F:
     """Add --json: stable English keys, for programs."""
     return click.option("as_json", "--json", is_flag=True, help="机器可读输出 / machine-readable output")(

@@ -23,12 +23,13 @@ from agent.cli.screen import complain, device_lines, print_json
 from agent.clock import SystemClock
 from agent.config import Config
 from agent.config.rules import is_loopback
-from agent.control.ask import as_owner_of
+from agent.control.ask import as_owner_of, ask_installed
 from agent.hmpt.allotted import identity
 from agent.hmpt.asking import Asker
 from agent.hmpt.likelihood import Guess
 from agent.hmpt.probing import MAX_REQUESTS, Cause, Conclusion, Search, Try, Why
 from agent.hmpt.readings import Reading, Stage
+from agent.inservice import ENABLED
 
 #: A platform in the province is not asked faster than this.
 LEAST_S = 1.0
@@ -69,7 +70,7 @@ def probe(
     config = settings.config()
     if interval_s < LEAST_S and not is_loopback(config.platform.base_url):
         raise click.BadParameter(f"at least {LEAST_S:g}", param_hint="--interval")
-    with _asker(config) as asker:
+    with _asker(config, _status(config)) as asker:
         session = Session(settings, config, asker, quiet=as_json)
         search = asker.search(max_requests)
         session.show_plan(search, interval_s)
@@ -78,11 +79,26 @@ def probe(
             return
         if not yes and sys.stdin.isatty():
             session.confirm()
-        session.finish(session.drive(search, interval_s), as_json=as_json)
+        try:
+            end = session.drive(search, interval_s)
+        except BaseException:
+            session.write_down("interrupted")
+            raise
+        session.write_down("found" if end.cause is None else end.cause.value)
+        session.finish(end, as_json=as_json)
+
+
+def _status(config: Config) -> int:
+    """Return what /machine/info has to say of the device: enabled, unless somebody took it out of service."""
+    try:
+        known = ask_installed(config, "register.state")
+    except AgentError:
+        return ENABLED  # what stands in the way of the outbox does not stand in the way of a probe
+    return ENABLED if known is None else int(known["status"])
 
 
 @contextmanager
-def _asker(config: Config) -> Iterator[Asker]:
+def _asker(config: Config, status: int) -> Iterator[Asker]:
     """Yield what makes the requests, with the secrets read as the daemon reads them."""
     try:
         who = identity(config)
@@ -92,7 +108,7 @@ def _asker(config: Config) -> Iterator[Asker]:
         # Root asks, and the file is the service user's own: fit for the daemon, and so for us.
         with as_owner_of(Path(config.state_dir)):
             who = identity(config)
-    asker = Asker(config, who, SystemClock())
+    asker = Asker(config, who, SystemClock(), status)
     try:
         yield asker
     finally:
@@ -120,10 +136,10 @@ class Session:
         )
         for line in device_lines(self.config.device, self.settings.language, self.asker.status):
             click.echo(line, err=self.quiet)
-        via = f" (proxy {platform.proxy})" if platform.proxy else ""
+        zh, en = (f"（代理 {platform.proxy}）", f" (proxy {platform.proxy})") if platform.proxy else ("", "")
         self._say(
-            f"平台 {platform.base_url}{via}；机构 {platform.org_app_id}",
-            f"platform {platform.base_url}{via}; organisation {platform.org_app_id}",
+            f"平台 {platform.base_url}{zh}；机构 {platform.org_app_id}",
+            f"platform {platform.base_url}{en}; organisation {platform.org_app_id}",
         )
         self._say(
             f"最多 {search.limit} 次请求，间隔 {interval_s:g} 秒",
@@ -205,7 +221,23 @@ class Session:
 
     def _show_answer(self, reading: Reading) -> None:
         click.echo(f"     → {reading.shown}", err=self.quiet)
-        click.echo(f"       {words.MEANS[reading.stage][self._column]}", err=self.quiet)
+        click.echo(f"       {words.means(self.steps[-1][0], reading.stage)[self._column]}", err=self.quiet)
+
+    def write_down(self, result: str) -> None:
+        """Put what was asked into the audit trail of this installation, where there is one."""
+        if not self.steps:
+            return
+        done = [reading for _, reading in self.steps if reading.stage is Stage.DONE]
+        told = {
+            "result": result,
+            "requests": len(self.steps),
+            "registered": ("already" if done[0].already else "yes") if done else "no",
+            "status": self.asker.status,
+        }
+        try:
+            ask_installed(self.config, "probe.note", told)
+        except AgentError as error:
+            complain(error, self.settings.language)
 
     # --- afterwards -----------------------------------------------------------------------------------
 
@@ -283,7 +315,7 @@ class Session:
             "code": None if end.cause is None else words.code(end.cause, reading),
             "requests": len(self.steps),
             "already_registered": self._known_before(),
-            "skew_s": None if reading is None or reading.skew_s is None else round(reading.skew_s, 1),
+            "skew_s": None if reading is None or reading.skew_s is None else round(reading.skew_s, 1) + 0.0,
             "steps": [
                 {"why": attempt.why.value, "stage": said.stage.value, "answer": said.shown}
                 for attempt, said in self.steps
@@ -305,7 +337,7 @@ class Session:
 
     def _skew(self) -> str:
         seen = [reading.skew_s for _, reading in self.steps if reading.skew_s is not None]
-        return f"{seen[-1]:+.0f}" if seen else "?"
+        return f"{round(seen[-1]):+d}" if seen else "?"
 
     @property
     def _column(self) -> int:

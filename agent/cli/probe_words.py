@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.hmpt.likelihood import EITHER, Guess
-from agent.hmpt.probing import Cause, Why
+from agent.hmpt.probing import Cause, Try, Why
 from agent.hmpt.readings import Reading, Stage
 
 Words = tuple[str, str]  # zh, en
@@ -51,6 +51,37 @@ MEANS: Mapping[Stage, Words] = {
     Stage.DONE: ("接受", "accepted"),
 }
 
+#: What a control that is wrong on purpose shows, where the platform refuses it for just that.
+AS_EXPECTED: Mapping[Why, tuple[frozenset[Stage], Words]] = {
+    Why.BAD_SIGNATURE: (
+        frozenset({Stage.SIGNATURE}),
+        ("错误的签名被拒，如所料", "the wrong signature is refused, as it should be"),
+    ),
+    Why.BAD_BODY: (
+        frozenset({Stage.CIPHER, Stage.BODY}),
+        ("解不开的报文被拒，如所料", "the unreadable body is refused, as it should be"),
+    ),
+    Why.BAD_TICKET: (
+        frozenset({Stage.TICKET}),
+        ("错误的票据被拒，如所料", "the wrong ticket is refused, as it should be"),
+    ),
+}
+NOT_LOOKED_AT: Words = (
+    "故意出错也被接受：平台不检查这一项",
+    "wrong on purpose, and accepted: the platform does not check this",
+)
+#: The same stages where the body went in plain.
+PLAIN: Mapping[Stage, Words] = {
+    Stage.CIPHER: (
+        "签名已通过；平台要密文，这次发的是明文",
+        "the signature passed; the platform wants ciphertext, and this was sent in plain",
+    ),
+    Stage.BODY: (
+        "签名已通过；明文报文的形式不对",
+        "the signature passed; the plain body is not of the form that is wanted",
+    ),
+}
+
 CODES: Mapping[Cause, str] = {
     Cause.GARBLED: "E5002",
     Cause.PAGE: "E4305",
@@ -69,6 +100,18 @@ CODES: Mapping[Cause, str] = {
     Cause.FOREIGN: "E5209",
     Cause.NOTHING_FITS: "E5206",
 }
+
+
+def means(attempt: Try, stage: Stage) -> Words:
+    """Return what an answer to this request means."""
+    expected = AS_EXPECTED.get(attempt.why)
+    if expected is not None and stage in expected[0]:
+        return expected[1]
+    if expected is not None and stage is Stage.DONE:
+        return NOT_LOOKED_AT
+    if not attempt.guess.encrypt and stage in PLAIN:
+        return PLAIN[stage]
+    return MEANS[stage]
 
 
 def code(cause: Cause, reading: Reading | None) -> str:

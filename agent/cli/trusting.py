@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from agent.catalogue import entry
-from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
-from agent.cli.screen import print_json, table
+from agent.cli import platform_words as words
+from agent.cli.options import Settings, VerbGroup, json_option, pass_settings, yes_option
+from agent.cli.screen import print_json, shown, table
+from agent.clock import SystemClock
 from agent.control.ask import ask
 
 #: Trust -> (zh, en).
@@ -43,7 +45,9 @@ def show_platform(settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table(("item", "value"), [(name, _text(value)) for name, value in found.items()])
+    named = {name: settings.words(words.PLATFORM.get(name, (name, name))) for name in found}
+    rows = [(named[name], _text(settings, value)) for name, value in found.items()]
+    table([settings.words(heading) for heading in words.HEADINGS], rows)
     if found["waiting_for"]:
         said = entry(found["waiting_for"])
         for number, step in enumerate(said.steps(settings.language), start=1):
@@ -51,13 +55,13 @@ def show_platform(settings: Settings, as_json: bool) -> None:
 
 
 @platform.command()
-@click.confirmation_option(
-    "--yes", prompt="平台确认不再对应答签名？ / has the platform confirmed that it no longer signs?"
-)
+@yes_option
 @json_option
 @pass_settings
-def accept_unsigned(settings: Settings, as_json: bool) -> None:
+def accept_unsigned(settings: Settings, yes: bool, as_json: bool) -> None:
     """重新接受未签名的应答 / take unsigned answers again; the next signed one ends that."""
+    if not yes:
+        click.confirm(settings.words(words.NO_LONGER_SIGNS), abort=True, err=True)
     result = ask(settings.config(), "platform.accept_unsigned")
     if as_json:
         print_json(result)
@@ -79,11 +83,15 @@ def show_clock(settings: Settings, as_json: bool) -> None:
 
 
 @clock.command()
-@click.confirmation_option("--yes", prompt="本机时间正确？ / is this machine's time right?")
+@yes_option
 @json_option
 @pass_settings
-def accept(settings: Settings, as_json: bool) -> None:
+def accept(settings: Settings, yes: bool, as_json: bool) -> None:
     """人工确认时间正确 / say, under your name, that the time is right."""
+    if not yes:
+        now = SystemClock().now().isoformat()
+        click.echo(shown(now), err=True)
+        click.confirm(settings.words(words.TIME_IS_RIGHT), abort=True, err=True)
     _report(settings, ask(settings.config(), "clock.accept"), as_json=as_json)
 
 
@@ -107,12 +115,14 @@ def _report(settings: Settings, found: dict[str, Any], *, as_json: bool) -> None
         return
     zh, en = TRUST[found["trust"]]
     settings.say(
-        f"{found['now']}  {zh}；因时钟等待的记录 {found['held']} 条",
-        f"{found['now']}  {en}; {found['held']} records are held for the clock",
+        f"{shown(found['now'])}  {zh}；因时钟等待的记录 {found['held']} 条",
+        f"{shown(found['now'])}  {en}; {found['held']} records are held for the clock",
     )
 
 
-def _text(value: object) -> str:
+def _text(settings: Settings, value: object) -> str:
+    if isinstance(value, bool):
+        return settings.words(words.YES_NO[value])
     if isinstance(value, list):
         return " ".join(map(str, value)) or "-"
-    return "-" if value is None else str(value)
+    return shown(value)

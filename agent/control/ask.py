@@ -16,7 +16,7 @@ from agent.control import Caller, NotRunning, call
 from agent.control.client import ANSWER_S
 from agent.control.verbs import Powers, handlers
 from agent.ops.access import acting_as, service_account
-from agent.ownership import owning
+from agent.ownership import TRAIL, owning
 
 #: A daemon opens its outbox within two seconds; salvage of a large file takes longer and says so itself.
 PATIENCE_S = 10.0
@@ -42,6 +42,18 @@ def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None, wait_s
                     raise
                 continue
             return handlers(Powers(own))[verb](args or {}, Caller.of_this_process())
+
+
+def ask_installed(config: Config, verb: str, args: Mapping[str, Any] | None = None) -> Any:
+    """Return what `ask` does; None, and nothing made, where there is neither a daemon nor an audit trail."""
+    state_dir = Path(config.state_dir)
+    with contextlib.suppress(NotRunning):
+        return call(state_dir, verb, args or {}, ANSWER_S)
+    try:
+        there = (state_dir / TRAIL).exists()
+    except PermissionError:
+        there = False  # whoever may not look there is neither its owner nor root
+    return ask(config, verb, args) if there else None
 
 
 @contextmanager

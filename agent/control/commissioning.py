@@ -29,6 +29,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
     return {
         "register.state": lambda _args, _caller: _state(powers),
         "register": lambda args, caller: _register(powers, args, caller),
+        "probe.note": lambda args, caller: _note_probe(powers, args, caller),
         "upload.dry_run": lambda args, _caller: _dry_run(powers, str(args["id"])),
     }
 
@@ -98,7 +99,7 @@ def _sent(powers: Powers, caller: Caller, status: int) -> dict[str, Any]:
     finally:
         client.close()
     if not isinstance(outcome, Delivered):
-        skew = "-" if client.skew_s is None else f"{client.skew_s:+.0f}"
+        skew = "-" if client.skew_s is None else f"{round(client.skew_s):+d}"
         code = refusal_code(outcome, client.skew_s)
         raise AgentError(code, detail=wording.detail(outcome), skew=skew, device=config.device.device_no)
     powers.record_ready()
@@ -139,6 +140,24 @@ def _put_back(powers: Powers, caller: Caller, *, confirmed: bool) -> dict[str, A
     return {**result, "status": inservice.ENABLED, "since": None}
 
 
+def _note_probe(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """Write a probe down: who asked which platform about which device, and what came of it."""
+    device = powers.current().device
+    powers.own.audit.append(
+        "platform.probed",
+        who=caller.name,
+        target=powers.current().platform.base_url,
+        device=device.device_no,
+        machine=device.machine_code,
+        result=str(args["result"])[:40],
+        requests=str(args["requests"])[:4],
+        registered=str(args["registered"])[:10],
+        status=str(args["status"])[:2],
+        durable=True,
+    )
+    return {"noted": True}
+
+
 # --- upload --dry-run ---------------------------------------------------------------------------------
 
 
@@ -168,7 +187,10 @@ def _dry_run(powers: Powers, record: str) -> dict[str, Any]:
             asdict(one) for one in shown.fields(claim.verification, sent_pictures(claim), conventions)
         ],
         "holds": dict(row.holds),
-        "problems": [{"field": one.field, "reason": one.reason} for one in made.problems],
+        "problems": [
+            {"field": one.field, "reason": one.reason, "code": one.code, "facts": dict(one.facts)}
+            for one in made.problems
+        ],
         "oddities": checks.oddities(claim.verification, conventions),
     }
 

@@ -96,14 +96,10 @@ _NAMED = {
 }
 #: Whoever speaks of these has seen that the signature is right.
 _BEHIND_SIGNATURE = (Stage.CIPHER, Stage.BODY, Stage.FIELDS)
+#: What ends a probe at once: the cause bears the stage's name.
 _AT_ONCE = {
-    Stage.NETWORK: Cause.NETWORK,
-    Stage.PAGE: Cause.PAGE,
-    Stage.ADDRESS: Cause.ADDRESS,
-    Stage.BUSY: Cause.BUSY,
-    Stage.LOCK: Cause.LOCK,
-    Stage.ORG: Cause.ORG,
-    Stage.FOREIGN: Cause.FOREIGN,
+    stage: Cause[stage.name]
+    for stage in (Stage.NETWORK, Stage.PAGE, Stage.ADDRESS, Stage.BUSY, Stage.LOCK, Stage.ORG, Stage.FOREIGN)
 }
 _EXHAUSTED = {Group.BODY: Cause.CIPHER, Group.MEDIA: Cause.MEDIA}
 

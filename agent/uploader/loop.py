@@ -176,7 +176,7 @@ class Uploader:
         skew_s = self._parts.client.skew_s
         off = skew_s is not None and abs(skew_s) > SKEW_TOLD_S
         if off and not self._skewed and skew_s is not None:
-            self._tell("W7508", skew=f"{skew_s:+.0f}")
+            self._tell("W7508", skew=f"{round(skew_s):+d}")
         self._skewed = off
 
     def _start_afresh(self) -> None:
@@ -218,7 +218,7 @@ class Uploader:
             # Registration carries no record, so any failure of it is the lane's affair.
             retry_after_s = outcome.retry_after_s if isinstance(outcome, PlatformDown) else None
             skew_s = parts.client.skew_s
-            skew = "-" if skew_s is None else f"{skew_s:+.0f}"
+            skew = "-" if skew_s is None else f"{round(skew_s):+d}"
             self._lane_failed(
                 refusal_code(outcome, skew_s), retry_after_s, wording.detail(outcome), skew=skew
             )
@@ -391,6 +391,6 @@ class Uploader:
             next_try=until.isoformat() if until else None,
             registered=registered(self._parts.outbox, config) is not None,
             proven=self._judgement.proven == self._maker.mark(config),
-            skew_s=None if skew_s is None else round(skew_s, 1),
+            skew_s=None if skew_s is None else round(skew_s, 1) + 0.0,
             devices=sorted(self._devices),
         )

@@ -17,7 +17,7 @@ FAILURES = {
 
 def facts(case: Case, detail: str) -> dict[str, str]:
     """Return the facts of an answer about a record."""
-    skew = "-" if case.skew_s is None else f"{case.skew_s:+.0f}"
+    skew = "-" if case.skew_s is None else f"{round(case.skew_s):+d}"
     return {"detail": detail, "skew": skew, "device": case.device}
 
 
