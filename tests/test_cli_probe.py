@@ -28,7 +28,7 @@ from agent.config import load
 from agent.config.schema import Conventions
 from agent.hmpt.likelihood import Guess
 from agent.hmpt.probing import Try, Why
-from agent.hmpt.readings import Stage
+from agent.hmpt.readings import Reading, Stage
 from agent.ownership import owning
 from agent.simulate import site
 from agent.simulate.dialect import Dialect
@@ -389,9 +389,16 @@ def attempt(why: Why, *, encrypt: bool) -> Try:
     ],
 )
 def test_a_step_says_what_its_answer_means(why: Why, encrypt: bool, stage: Stage, said: str) -> None:
-    zh, en = words.means(attempt(why, encrypt=encrypt), stage)
+    zh, en = words.means(attempt(why, encrypt=encrypt), Reading(stage, "-"))
     assert said in zh
     assert en
+
+
+def test_an_encrypted_answer_that_no_key_opens_is_called_one() -> None:
+    unopened = Reading(Stage.REFUSED, "HTTP 200 {data}", opened_by=())
+    assert "解不开" in words.means(attempt(Why.LIKELIEST, encrypt=True), unopened)[0]
+    opened = Reading(Stage.REFUSED, "HTTP 200 {data}", opened_by=("utf8",))
+    assert "没有说原因" in words.means(attempt(Why.LIKELIEST, encrypt=True), opened)[0]
 
 
 @pytest.mark.needs_root

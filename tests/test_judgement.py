@@ -159,6 +159,18 @@ def test_a_platform_that_fails_over_everybody_parks_nobody() -> None:
         assert ruling.verdict is Verdict.LATER
 
 
+def test_a_limit_that_lets_nobody_through_does_not_park_the_backlog() -> None:
+    """One after the other, each smaller at once: the third refused in a row stops the lane."""
+    judgement, verdicts = WORKING, []
+    for number in range(5):
+        judgement, _ = refused(judgement, case(f"r{number}"), About.SIZE)
+        judgement, ruling = refused(judgement, case(f"r{number}", shrunk=True), About.SIZE)
+        verdicts.append(ruling.verdict)
+    assert verdicts == [Verdict.PARK] * (IN_A_ROW - 1) + [Verdict.LANE] * (6 - IN_A_ROW)
+    judgement = judgement.accepted(case("small"), MARK)
+    assert refused(judgement, case("big", shrunk=True), About.SIZE)[1] == Ruling(Verdict.PARK, "E5104")
+
+
 def test_a_large_record_that_fails_alone_goes_smaller_before_it_is_parked() -> None:
     judgement = WORKING
     for number in range(FAILURES + 1):

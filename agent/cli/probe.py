@@ -221,7 +221,7 @@ class Session:
 
     def _show_answer(self, reading: Reading) -> None:
         click.echo(f"     → {reading.shown}", err=self.quiet)
-        click.echo(f"       {words.means(self.steps[-1][0], reading.stage)[self._column]}", err=self.quiet)
+        click.echo(f"       {words.means(self.steps[-1][0], reading)[self._column]}", err=self.quiet)
 
     def write_down(self, result: str) -> None:
         """Put what was asked into the audit trail of this installation, where there is one."""

@@ -70,6 +70,10 @@ NOT_LOOKED_AT: Words = (
     "故意出错也被接受：平台不检查这一项",
     "wrong on purpose, and accepted: the platform does not check this",
 )
+UNOPENED: Words = (
+    "应答是密文，用本机密钥推出的各种密钥都解不开",
+    "the answer is encrypted, and no key that our secret gives opens it",
+)
 #: The same stages where the body went in plain.
 PLAIN: Mapping[Stage, Words] = {
     Stage.CIPHER: (
@@ -102,8 +106,11 @@ CODES: Mapping[Cause, str] = {
 }
 
 
-def means(attempt: Try, stage: Stage) -> Words:
+def means(attempt: Try, reading: Reading) -> Words:
     """Return what an answer to this request means."""
+    stage = reading.stage
+    if reading.opened_by == ():
+        return UNOPENED
     expected = AS_EXPECTED.get(attempt.why)
     if expected is not None and stage in expected[0]:
         return expected[1]

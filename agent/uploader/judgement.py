@@ -131,7 +131,11 @@ class Judgement:
         told = replace(suspect, strikes=strikes, elsewhere=elsewhere)
         after = replace(self._with(case, told), in_a_row=_with_row(self.in_a_row, case.record))
         ruling = self._ruled(case, about, mark, suspect, after)
-        return (after.without(case.record) if ruling.verdict is Verdict.PARK else after), ruling
+        if ruling.verdict is not Verdict.PARK:
+            return after, ruling
+        # Parked for its size it still counts as one refused: a limit may let nobody through.
+        parked = after.without(case.record)
+        return replace(parked, in_a_row=after.in_a_row) if about is About.SIZE else parked, ruling
 
     def failed(self, case: Case, failure: Failure) -> tuple[Judgement, Ruling]:
         """Return what is known after an unknown outcome, and the ruling on it."""
