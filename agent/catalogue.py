@@ -8,11 +8,12 @@ clock, 8 service, permissions and control.
 
 from __future__ import annotations
 
+import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from drivers.errors import CodedError
@@ -58,14 +59,43 @@ class _Lenient(string.Formatter):
         return kwargs.get(key, "?") if isinstance(key, str) else "?"
 
 
+class _Catalogue(Mapping[str, Entry]):
+    """The entries of catalogue.yaml, each parsed when it is first asked for.
+
+    Whoever shows two codes - a command, most of the daemon's days - need not pay for three hundred.
+    """
+
+    def __init__(self, text: str) -> None:
+        _, *pieces = re.split(r"^(\w+):", text, flags=re.MULTILINE)
+        self._raw = dict(zip(pieces[::2], pieces[1::2], strict=True))
+        self._parsed: dict[str, Entry] = {}
+
+    def __getitem__(self, code: str) -> Entry:
+        found = self._parsed.get(code)
+        if found is None:
+            found = self._parsed[code] = _entry(code, _parsed(self._raw[code]))
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __contains__(self, code: object) -> bool:
+        return code in self._raw
+
+
 @lru_cache(maxsize=1)
 def entries() -> Mapping[str, Entry]:
     """Return every entry by its code."""
+    return _Catalogue(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+
+
+def _parsed(text: str) -> Any:
     import yaml  # the dearest part of `--version`, which needs none
 
-    text = resources.files("agent").joinpath("catalogue.yaml").read_text("utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return {code: _entry(code, raw) for code, raw in yaml.load(text, Loader=loader).items()}  # noqa: S506
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 def _entry(code: str, raw: Mapping[str, Any]) -> Entry:

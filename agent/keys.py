@@ -150,6 +150,12 @@ def _secret(secret: Secret, name: str, env: Mapping[str, str]) -> bytes:
     raise AgentError("E7204", key=name, credential=credential)
 
 
+def camera_password(config: Config) -> str | None:
+    """Return the password of a camera in the network; None where it needs none."""
+    password = config.camera.password
+    return None if password is None else read_secret(password, "camera.password").decode()
+
+
 def _read_private(path: Path, name: str) -> bytes:
     try:
         status = path.stat()

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import __version__, changes, keys, logs
+from agent import __version__, changes, keys, lastrun, logs
 from agent.board import Board
 from agent.catalogue import AgentError
 from agent.clock import Clock, SystemClock
@@ -38,6 +38,7 @@ from agent.intake.candidate import form_of
 from agent.intake.folder import Folder
 from agent.intake.keeping import Intake
 from agent.intake.keeping import Parts as IntakeParts
+from agent.lastrun import Recorder
 from agent.live import Live, fingerprint
 from agent.notify import notify, watchdog_interval_s
 from agent.operators import Operators
@@ -87,7 +88,7 @@ class Agent:
             config.face,
             config.images,
             clock,
-            _camera_password(config),
+            keys.camera_password(config),
             self._on_camera,
             on_hint=self._on_hint,
             on_engine=self._on_engine,
@@ -143,7 +144,8 @@ class Agent:
         if self.intake is not None:
             self.intake.form = form
         if (before.face, before.images) != (config.face, config.images):
-            self._vision.reconfigure(_camera(config), config.face, config.images, _camera_password(config))
+            password = keys.camera_password(config)
+            self._vision.reconfigure(_camera(config), config.face, config.images, password)
         logs.reconfigure(config.lang, config.logging.level)
         self.completion.wake()
         self.uploader.reconsider()
@@ -327,11 +329,6 @@ def _camera(config: Config) -> Camera:
     return config.camera.model_copy(update={"source": "none"}) if alone else config.camera
 
 
-def _camera_password(config: Config) -> str | None:
-    password = config.camera.password
-    return None if password is None else keys.read_secret(password, "camera.password").decode()
-
-
 def _intake_token(config: Config) -> bytes:
     token = config.intake.token
     return b"" if token is None else keys.read_secret(token, "intake.token")
@@ -351,20 +348,27 @@ def running(config: Config, clock: Clock) -> Iterator[Agent]:
 
 def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT; a second one kills. `Asked`: others."""
-    config = configured(config_path, env)
+    config_digest, config = lastrun.digest(config_path), configured(config_path, env)
     logs.set_up(config.lang, config.logging.level)
     stop, asked, env = threading.Event(), Asked(), dict(env)
+    recorder = Recorder(Path(config.state_dir), SystemClock(), __version__)
+    recorder.took(config_digest, fingerprint(config), config.outbox.max_bytes)
     # What we start - timedatectl, decoders - must not speak to the manager in our name.
     os.environ.pop("NOTIFY_SOCKET", None)
     with ExitStack() as stack:
+        stack.enter_context(recorder.to_the_end())
         stack.enter_context(listening(stop, asked))
         agent = stack.enter_context(running(config, SystemClock()))
 
         def reload() -> None:
-            agent.reload(configured(config_path, env))
+            found, taken = lastrun.digest(config_path), configured(config_path, env)
+            agent.reload(taken)
+            recorder.took(found, fingerprint(taken), taken.outbox.max_bytes)
+            recorder.write()
 
         verbs = handlers(agent.powers(reload))
         stack.enter_context(ControlServer.at(agent.own.state_dir, env, verbs))
+        recorder.write()
         notify("READY=1", env)
         _tick(agent, stop, asked, reload, env)
         notify("STOPPING=1", env)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from outbox_support import HandClock, receipt, verification
 
+from agent.balance import WAITING
 from agent.catalogue import AgentError
 from agent.outbox import (
     Ballast,
@@ -29,7 +30,6 @@ from agent.outbox import (
     store,
 )
 from agent.outbox.followups import Person
-from agent.outbox.ledger import WAITING
 from agent.records import FaceResult, Hold, PictureKind, Supplement
 
 PERSONS = st.sampled_from(["p1", "p2", "p3"])

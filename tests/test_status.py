@@ -49,7 +49,7 @@ def test_status_is_right_while_the_daemon_runs_and_after_it_was_killed(site: Sit
         assert len(screen.splitlines()) <= 24, "one screen"
         wait_for("the desk is asked to lift the card", lambda: "桌面: " in site.cli("status").stdout)
         daemon.kill()
-    assert told(site) == ["W8602"]
+    assert told(site) == ["W8602", "E8614"]
     shown = site.cli("status", "--lang", "en")
     assert shown.returncode == 0
     assert shown.stdout.startswith("! the daemon is not running")
@@ -61,8 +61,8 @@ def test_status_is_right_while_the_daemon_runs_and_after_it_was_killed(site: Sit
 
 def test_status_says_what_stands_in_the_way_of_saying_more(site: Site) -> None:
     history(site)
-    (site.folder / "state/keys/audit.key").chmod(0o644)
-    assert told(site) == ["E7202", "W8602"]
+    (site.folder / "state/outbox.db").write_bytes(b"no database at all")
+    assert told(site) == ["W8602", "W8611", "E3107"]
     plugin = site.cli("status", "--nagios")
     assert (plugin.returncode, plugin.stdout[:21]) == (3, "KIOSK-AGENT UNKNOWN -")
     site.config.write_text("platform: [\n")

@@ -78,7 +78,7 @@ def show(
 ) -> None:
     """最近的审计记录 / the latest lines: who, what, when, to what, with what result."""
     wanted = {"last": last, "what": what, "object": object_, "who": who}
-    lines = ask(settings.config(), "audit.show", wanted)
+    lines = settings.ask("audit.show", wanted)
     if as_json:
         print_json(lines)
         return

@@ -101,7 +101,7 @@ def _patience_s(config: Config) -> float:
 @pass_settings
 def upload(settings: Settings, record: str, dry_run: bool, as_json: bool) -> None:
     """显示一条记录将怎样上传 / how a record would be sent: signature, headers, body's shape."""
-    found = ask(settings.config(), "upload.dry_run", {"id": record})
+    found = settings.ask("upload.dry_run", {"id": record})
     if as_json:
         print_json(found)
         return

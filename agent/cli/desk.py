@@ -6,7 +6,6 @@ import click
 
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.screen import print_json, table
-from agent.control.ask import ask
 
 REASONS = {
     "failed": ("核验未通过", "not passed"),
@@ -33,7 +32,7 @@ def desk() -> None:
 @pass_settings
 def end(settings: Settings, why: str) -> None:
     """结束本次核验：拿错证件、拒绝或无法拍摄 / end the attempt under way, and say why."""
-    ask(settings.config(), "desk.end", {"why": why})
+    settings.ask("desk.end", {"why": why})
     settings.say("已告知", "told")
 
 
@@ -41,7 +40,7 @@ def end(settings: Settings, why: str) -> None:
 @pass_settings
 def again(settings: Settings) -> None:
     """确认再次核验刚核验过的证件 / the card that was just verified is meant once more."""
-    ask(settings.config(), "desk.again")
+    settings.ask("desk.again")
     settings.say("已告知", "told")
 
 
@@ -50,7 +49,7 @@ def again(settings: Settings) -> None:
 @pass_settings
 def sign_in(settings: Settings, name: str) -> None:
     """签到 / let somebody operate the desk."""
-    found = ask(settings.config(), "desk.sign_in", {"name": name})
+    found = settings.ask("desk.sign_in", {"name": name})
     settings.say(f"操作人：{found['operator']}", f"operator: {found['operator']}")
 
 
@@ -58,7 +57,7 @@ def sign_in(settings: Settings, name: str) -> None:
 @pass_settings
 def sign_out(settings: Settings) -> None:
     """签退 / let nobody be signed in."""
-    found = ask(settings.config(), "desk.sign_out")
+    found = settings.ask("desk.sign_out")
     settings.say(f"操作人：{found['operator'] or '无'}", f"operator: {found['operator'] or 'nobody'}")
 
 
@@ -72,7 +71,7 @@ def followups() -> None:
 @pass_settings
 def listed(settings: Settings, as_json: bool) -> None:
     """未关闭的事项 / what is open; names masked."""
-    rows = ask(settings.config(), "followups.list")
+    rows = settings.ask("followups.list")
     if as_json:
         print_json(rows)
         return
@@ -96,7 +95,7 @@ def _reason(reason: str, *, zh: bool) -> str:
 @pass_settings
 def show(settings: Settings, id_: str, as_json: bool) -> None:
     """是谁（查看会记入审计） / whom it is about; looking is audited."""
-    found = ask(settings.config(), "followups.show", {"id": id_})
+    found = settings.ask("followups.show", {"id": id_})
     if as_json:
         print_json(found)
     else:
@@ -110,7 +109,7 @@ def show(settings: Settings, id_: str, as_json: bool) -> None:
 @pass_settings
 def close(settings: Settings, id_: str, how: str, as_json: bool) -> None:
     """关闭一项，并删除其中的个人信息 / close one, and erase whom it was about."""
-    found = ask(settings.config(), "followups.close", {"id": id_, "how": how})
+    found = settings.ask("followups.close", {"id": id_, "how": how})
     if as_json:
         print_json(found)
     else:

@@ -33,7 +33,7 @@ def register(group: click.Group) -> None:
 @pass_settings
 def capture(settings: Settings, out: Path, as_json: bool) -> None:
     """拍一张照片，说明是否合格 / take one picture and say whether it would do."""
-    found = ask(settings.config(), "camera.picture")
+    found = settings.ask("camera.picture")
     picture = base64.b64decode(found["jpeg"])
     _written(out, picture)
     if as_json:

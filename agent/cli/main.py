@@ -24,6 +24,7 @@ INTERRUPTED = 130
 QUICK = {
     "status": "status",
     "explain": "explain",
+    "outbox": "records",
     "page": "page",
     "run": "run",
     "check": "run",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,19 @@ class Settings:
         if self.lang is None:
             self.lang = config.lang
         return config
+
+    def ask(self, verb: str, args: Mapping[str, Any] | None = None, wait_s: float | None = None) -> Any:
+        """Return a verb's result: the daemon's, else that of its twin in this process."""
+        from agent.control.client import NotRunning, call
+
+        state_dir = self.state_dir()
+        wait = {} if wait_s is None else {"wait_s": wait_s}
+        if state_dir is not None:
+            with contextlib.suppress(NotRunning):
+                return call(state_dir, verb, args, **wait)
+        from agent.control.ask import ask
+
+        return ask(self.config(), verb, args, **wait)
 
     def state_dir(self) -> Path | None:
         """Return where the daemon is to be asked, without checking the file; None where that is not plain.

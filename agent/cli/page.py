@@ -19,7 +19,6 @@ import click
 from agent.catalogue import AgentError
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
-from agent.control.ask import ask
 
 #: Looked for in this order where --browser names none; with the switches for a full screen.
 BROWSERS: Mapping[str, Sequence[str]] = {
@@ -48,7 +47,7 @@ def register(group: click.Group) -> None:
 def page(settings: Settings, kiosk: bool, browser: str | None, only_print: bool, as_json: bool) -> None:
     """打开登记员页面 / open the registrar's page in a browser."""
     command = [] if only_print or as_json else _command(browser, kiosk=kiosk)
-    opened = ask(settings.config(), "page.open")
+    opened = settings.ask("page.open")
     address = f"{opened['url']}#{opened['code']}"
     if as_json:
         print_json({**opened, "address": address})

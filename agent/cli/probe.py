@@ -23,13 +23,14 @@ from agent.cli.screen import complain, device_lines, print_json
 from agent.clock import SystemClock
 from agent.config import Config
 from agent.config.rules import is_loopback
-from agent.control.ask import as_owner_of, ask_installed
+from agent.control.ask import ask_installed
 from agent.hmpt.allotted import identity
 from agent.hmpt.asking import Asker
 from agent.hmpt.likelihood import Guess
 from agent.hmpt.probing import MAX_REQUESTS, Cause, Conclusion, Search, Try, Why
 from agent.hmpt.readings import Reading, Stage
 from agent.inservice import ENABLED
+from agent.ops.access import as_owner_of
 
 #: A platform in the province is not asked faster than this.
 LEAST_S = 1.0

@@ -5,6 +5,7 @@ Names and numbers are masked; `show --reveal` shows one record and writes that d
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
@@ -22,7 +23,22 @@ def register(group: click.Group) -> None:
     group.add_command(outbox)
 
 
-@click.group(cls=VerbGroup)
+class Outbox(VerbGroup):
+    """The verbs of the outbox; those of sealed files are imported when they are used."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a verb."""
+        if name not in self.commands:
+            import_module("agent.cli.transfer")
+        return super().get_command(context, name)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return every verb's name."""
+        import_module("agent.cli.transfer")
+        return super().list_commands(context)
+
+
+@click.group(cls=Outbox)
 def outbox() -> None:
     """待传队列 / the outbox."""
 
@@ -40,7 +56,7 @@ def report(settings: Settings, result: object, zh: str, en: str, *, as_json: boo
 @pass_settings
 def stats(settings: Settings, as_json: bool) -> None:
     """各状态数量 / how many records are in which state; the difference must be 0."""
-    counts = ask(settings.config(), "outbox.stats")
+    counts = settings.ask("outbox.stats")
     if as_json:
         print_json(counts)
         return
@@ -54,7 +70,7 @@ def stats(settings: Settings, as_json: bool) -> None:
 @pass_settings
 def list_(settings: Settings, state: str | None, limit: int, as_json: bool) -> None:
     """列出记录 / list records, newest first."""
-    rows: list[dict[str, Any]] = ask(settings.config(), "outbox.list", {"state": state, "limit": limit})
+    rows: list[dict[str, Any]] = settings.ask("outbox.list", {"state": state, "limit": limit})
     if as_json:
         print_json(rows)
         return
@@ -83,7 +99,7 @@ def list_(settings: Settings, state: str | None, limit: int, as_json: bool) -> N
 @pass_settings
 def show(settings: Settings, record: str, reveal: bool, as_json: bool) -> None:
     """查看一条记录的经历 / one record and every attempt to send it."""
-    found = ask(settings.config(), "outbox.show", {"id": record, "reveal": reveal})
+    found = settings.ask("outbox.show", {"id": record, "reveal": reveal})
     if as_json:
         print_json(found)
         return
@@ -104,7 +120,7 @@ def find(settings: Settings, as_json: bool) -> None:
     """按证件号码查询送达情况 / was this person's verification delivered? Asks for the number."""
     prompt = "证件号码（不回显）" if settings.language == "zh" else "card number (not shown)"
     number = click.prompt(prompt, hide_input=True, err=True)
-    rows = ask(settings.config(), "outbox.find", {"number": number})
+    rows = settings.ask("outbox.find", {"number": number})
     if as_json:
         print_json(rows)
     elif not rows:
@@ -120,7 +136,7 @@ def find(settings: Settings, as_json: bool) -> None:
 @pass_settings
 def retry(settings: Settings, record: str, as_json: bool) -> None:
     """重新上传被拒或隔离的记录 / send a parked or quarantined record again."""
-    result = ask(settings.config(), "outbox.retry", {"id": record})
+    result = settings.ask("outbox.retry", {"id": record})
     report(settings, result, "已重新排队", "queued again", as_json=as_json)
 
 
@@ -149,7 +165,7 @@ def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bo
         if not equals or name in fields:
             raise click.BadParameter(change, param_hint="--set FIELD=VALUE")
         fields[name] = value
-    result = ask(settings.config(), "outbox.amend", {"id": record, "changes": fields})
+    result = settings.ask("outbox.amend", {"id": record, "changes": fields})
     new, state = result["id"], result["state"]
     report(settings, result, f"新记录 {new}（{state}）", f"new record {new} ({state})", as_json=as_json)
 
@@ -170,7 +186,7 @@ def discard(settings: Settings, record: str, reason: str | None, yes: bool, as_j
             abort=True,
             err=True,
         )
-    result = ask(settings.config(), "outbox.discard", {"id": record, "why": why})
+    result = settings.ask("outbox.discard", {"id": record, "why": why})
     report(
         settings,
         result,
@@ -191,7 +207,7 @@ def purge(settings: Settings, yes: bool, as_json: bool) -> None:
     )
     if not yes:
         click.confirm(question, abort=True, err=True)
-    result = ask(settings.config(), "outbox.purge")
+    result = settings.ask("outbox.purge")
     report(settings, result, f"已删除 {result['erased']} 条", f"{result['erased']} erased", as_json=as_json)
 
 
@@ -208,7 +224,7 @@ def adopt(settings: Settings, yes: bool, as_json: bool) -> None:
     )
     if not yes:
         click.confirm(question, abort=True, err=True)
-    result = ask(settings.config(), "outbox.adopt")
+    result = settings.ask("outbox.adopt")
     report(
         settings, result, "已确认，重启服务后开始上传", "done: restart the service to send", as_json=as_json
     )

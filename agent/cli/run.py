@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from agent import lastrun
 from agent.catalogue import AgentError
 from agent.cli.options import DEFAULT_CONFIG, Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
-from agent.config import Config, Finding
+from agent.clock import SystemClock
+from agent.config import Config, ConfigError, Finding
 from agent.config.findings import in_order
 from agent.config.loader import File, read
 from agent.control import NotRunning, call
@@ -31,7 +33,13 @@ def run(settings: Settings) -> None:
     # Imported here: `--version` and `status` must not pay for the readers' and the platform's libraries.
     from agent.service import serve
 
-    serve(settings.config_path)
+    try:
+        serve(settings.config_path)
+    except ConfigError as error:
+        wrong, state_dir = next(one for one in error.findings if one.fatal), settings.state_dir()
+        if state_dir is not None:
+            lastrun.refused(state_dir, SystemClock(), wrong.code, wrong.facts)
+        raise
 
 
 @click.command(cls=Verb)

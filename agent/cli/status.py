@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent import lastrun
 from agent.catalogue import AgentError, entries, entry
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json, shown
 from agent.clock import SystemClock
 from agent.control import NotRunning, call
+from agent.ops import down
 from agent.ops import status as ops
 from agent.ops.pages import WHO
+
+if TYPE_CHECKING:
+    from agent.config import Finding
+
+#: The configuration is wrong.
+CONFIG_WRONG = 78
 
 TOPICS = {
     "screen": ("桌面", "desk"),
@@ -55,46 +63,71 @@ def register(group: click.Group) -> None:
 def status(settings: Settings, nagios: bool, as_json: bool) -> None:
     """现在怎么样 / how things are, problems first."""
     now = SystemClock().now()
-    report = _asked(settings) or _read(settings, forgiving=nagios)
+    report, findings = _asked(settings) or _looked(settings, forgiving=nagios)
     found = ops.problems(report, now)
     if nagios:
         text, exit_status = ops.nagios(report, found, now, settings.language)
         click.echo(text)
         raise click.exceptions.Exit(exit_status)
     if as_json:
-        print_json({**report, "problems": [problem.as_json(settings.language) for problem in found]})
+        told = [problem.as_json(settings.language) for problem in found]
+        wrong = [finding.as_json(settings.language) for finding in findings]
+        print_json({**report, "problems": told, **({"findings": wrong} if wrong else {})})
     else:
         _show(settings, report, found, now)
+        for finding in findings:
+            click.echo(finding.line(settings.language))
+    if findings:
+        raise click.exceptions.Exit(CONFIG_WRONG)
 
 
-def _asked(settings: Settings) -> dict[str, Any] | None:
+def _asked(settings: Settings) -> tuple[dict[str, Any], list[Finding]] | None:
     """Return what the daemon says of itself, None when none is there to be asked."""
     state_dir = settings.state_dir()
     try:
-        answer: dict[str, Any] | None = None if state_dir is None else call(state_dir, "status")
+        return None if state_dir is None else (call(state_dir, "status"), [])
     except NotRunning:
         return None
     except AgentError as error:
-        return {"daemon": True, "error": {"code": error.code, "facts": dict(error.facts)}}
-    return answer
+        return {"daemon": True, "error": {"code": error.code, "facts": dict(error.facts)}}, []
 
 
-def _read(settings: Settings, *, forgiving: bool) -> dict[str, Any]:
-    """Read what can be read without a daemon, and say what stands in the way.
+def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], list[Finding]]:
+    """Return how things are without a daemon, and what is wrong with the configuration.
 
-    A configuration that cannot be used ends the command, unless a monitoring system asked.
+    The file is checked only where it is not the one that the last daemon ran: checking takes longer than
+    all the rest. One that does not even say where the state is ends the command, unless Nagios asked.
     """
-    # Imported here: with a daemon nothing of all this is needed.
+    state_dir = settings.state_dir()
+    if state_dir is None:
+        return _nowhere(settings, forgiving=forgiving), []
+    last = lastrun.read(state_dir)
+    if last is not None and last.config_digest == lastrun.digest(settings.config_path):
+        return down.report(state_dir, last, last.max_bytes, last.config_hash), []
+    from agent.config import examine
+    from agent.config.schema import OutboxSection
+    from agent.live import fingerprint
+
+    config, findings = examine(settings.config_path)
+    wrong = [finding for finding in findings if finding.fatal]
+    max_bytes = OutboxSection().max_bytes if config is None else config.outbox.max_bytes
+    report = down.report(state_dir, last, max_bytes, "" if config is None else fingerprint(config))
+    if wrong:
+        report["down"].append({"code": wrong[0].code, "facts": dict(wrong[0].facts)})
+    return report, wrong
+
+
+def _nowhere(settings: Settings, *, forgiving: bool) -> dict[str, Any]:
+    """Return the report where the configuration cannot be read at all."""
     from agent.config import ConfigError
-    from agent.control.ask import ask
 
     try:
-        answer: dict[str, Any] = ask(settings.config(), "status")
-    except AgentError as error:
-        if isinstance(error, ConfigError) and not forgiving:
+        settings.config()
+    except ConfigError as error:
+        if not forgiving:
             raise
         return {"daemon": False, "error": {"code": error.code, "facts": dict(error.facts)}}
-    return answer
+    raise AgentError("E8206", path=settings.config_path)
 
 
 def _show(settings: Settings, report: Mapping[str, Any], found: list[ops.Problem], now: datetime) -> None:

@@ -17,7 +17,8 @@ from agent.catalogue import AgentError
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.records import outbox, report
 from agent.config import Config
-from agent.control.ask import as_owner_of, ask
+from agent.control.ask import ask
+from agent.ops.access import as_owner_of
 
 EXPORT, BACKUP = "export", "keys"
 SALT_BYTES = 16
@@ -221,7 +222,7 @@ def init(
 @pass_settings
 def rotate(settings: Settings, kek: bool, as_json: bool) -> None:
     """更换密钥 / new records under a new epoch key; --kek: wrap all epoch keys under a new main key."""
-    result = ask(settings.config(), "keys.replace" if kek else "keys.rotate")
+    result = settings.ask("keys.replace" if kek else "keys.rotate")
     if kek:
         report(
             settings,

@@ -15,11 +15,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from agent import __version__
+from agent.balance import GONE_ON, STATES
 from agent.clock import Clock
 from agent.console.view import NOT_PARTS
 from agent.control.looking import stats
 from agent.control.powers import Powers
-from agent.outbox.ledger import GONE_ON, STATES
 
 #: How old an answer may be.
 FRESH_S = 1.0

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
-from agent.config.schema import Config
-from agent.control import Caller, NotRunning, call
-from agent.control.client import ANSWER_S
-from agent.control.verbs import Powers, handlers
-from agent.ops.access import acting_as, service_account
-from agent.ownership import TRAIL, owning
+from agent.control.client import ANSWER_S, NotRunning, call
+from agent.control.protocol import Caller
+from agent.ops.access import as_owner_of
+
+if TYPE_CHECKING:
+    from agent.config import Config
 
 #: A daemon opens its outbox within two seconds; salvage of a large file takes longer and says so itself.
 PATIENCE_S = 10.0
@@ -33,19 +32,26 @@ def ask(config: Config, verb: str, args: Mapping[str, Any] | None = None, wait_s
     while True:
         with contextlib.suppress(NotRunning):
             return call(state_dir, verb, args or {}, wait_s)
-        with ExitStack() as stack:
-            stack.enter_context(as_owner_of(state_dir))
-            try:
-                own = stack.enter_context(owning(config, SystemClock(), TURN_S))
-            except AgentError as error:
-                if error.code != "E8301" or time.monotonic() > deadline:
-                    raise
-                continue
-            return handlers(Powers(own))[verb](args or {}, Caller.of_this_process())
+        try:
+            return _as_owner(config, verb, args or {})
+        except AgentError as error:
+            if error.code != "E8301" or time.monotonic() > deadline:
+                raise
+
+
+def _as_owner(config: Config, verb: str, args: Mapping[str, Any]) -> Any:
+    # Imported here: beside a daemon, which has all of it, a command needs nothing of it.
+    from agent.control.verbs import Powers, handlers
+    from agent.ownership import owning
+
+    with as_owner_of(Path(config.state_dir)), owning(config, SystemClock(), TURN_S) as own:
+        return handlers(Powers(own))[verb](args, Caller.of_this_process())
 
 
 def ask_installed(config: Config, verb: str, args: Mapping[str, Any] | None = None) -> Any:
     """Return what `ask` does; None, and nothing made, where there is neither a daemon nor an audit trail."""
+    from agent.ownership import TRAIL
+
     state_dir = Path(config.state_dir)
     with contextlib.suppress(NotRunning):
         return call(state_dir, verb, args or {}, ANSWER_S)
@@ -54,13 +60,3 @@ def ask_installed(config: Config, verb: str, args: Mapping[str, Any] | None = No
     except PermissionError:
         there = False  # whoever may not look there is neither its owner nor root
     return ask(config, verb, args) if there else None
-
-
-@contextmanager
-def as_owner_of(state_dir: Path) -> Iterator[None]:
-    """Act as the state directory's owner where root asks: a file of root's would lock the daemon out."""
-    if not state_dir.exists():
-        yield
-        return
-    with acting_as(service_account(state_dir)):
-        yield

@@ -64,8 +64,7 @@ def _vision(powers: Powers, states: list[CameraState]) -> Iterator[Vision]:
         yield powers.vision
         return
     config = powers.current()
-    password = config.camera.password
-    secret = None if password is None else keys.read_secret(password, "camera.password").decode()
+    secret = keys.camera_password(config)
     vision = Vision(config.camera, config.face, config.images, powers.own.clock, secret, states.append)
     vision.start()
     try:

@@ -65,6 +65,16 @@ def acting_as(account: Account) -> Iterator[None]:
             os.setgroups(groups)
 
 
+@contextmanager
+def as_owner_of(state_dir: Path) -> Iterator[None]:
+    """Act as the state directory's owner where root asks: a file of root's would lock the daemon out."""
+    if not state_dir.exists():
+        yield
+        return
+    with acting_as(service_account(state_dir)):
+        yield
+
+
 def _primary_group(uid: int) -> int:
     try:
         return pwd.getpwuid(uid).pw_gid

@@ -51,14 +51,19 @@ class Problem:
 
 
 def problems(report: Report, now: datetime) -> list[Problem]:
-    """Return what is wrong, each code once, errors first."""
-    found = {problem.code: problem for problem in _problems(report, now)}
-    return sorted(found.values(), key=lambda problem: ORDER.index(problem.severity))
+    """Return what is wrong, each code once: that and why the daemon is down, then errors, then the rest."""
+    others = sorted(_problems(report, now), key=lambda problem: ORDER.index(problem.severity))
+    return list({problem.code: problem for problem in [*_down(report), *others]}.values())
+
+
+def _down(report: Report) -> Iterator[Problem]:
+    if not report["daemon"]:
+        yield Problem("W8602")
+    for reason in report.get("down", ()):
+        yield Problem(reason["code"], reason["facts"])
 
 
 def _problems(report: Report, now: datetime) -> Iterator[Problem]:
-    if not report["daemon"]:
-        yield Problem("W8602")
     if error := report.get("error"):
         yield Problem(error["code"], error["facts"])
     yield from _of_topics(report.get("topics", {}), report.get("told", {}))

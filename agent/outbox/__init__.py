@@ -6,6 +6,7 @@ beside the meta row, which carries no personal data.
 
 from __future__ import annotations
 
+from agent.balance import Balance
 from agent.outbox.claims import (
     Claim,
     SettleBack,
@@ -17,7 +18,6 @@ from agent.outbox.claims import (
     SettleWithheld,
 )
 from agent.outbox.identity import this_machine
-from agent.outbox.ledger import Balance
 from agent.outbox.rows import AttemptRow, HeldRecord, ReceiptRow, RecordRow
 from agent.outbox.space import Ballast, Room
 from agent.outbox.store import Outbox

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from agent import sm
+from agent.balance import GONE_ON
 from agent.catalogue import AgentError
 from agent.outbox import ledger
 from agent.outbox.owner import transaction
@@ -145,7 +146,7 @@ def _to_4(connection: sqlite3.Connection) -> None:
 
     tables = Database(connection)
     tables.table("record").add_column("closed_as", str)
-    for counter in ledger.GONE_ON:
+    for counter in GONE_ON:
         tables.table("ledger").add_column(counter, int, not_null_default=0)
     name_closings(connection)
     ledger.count_gone_on(connection)

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from agent import logs
+from agent.balance import balance
 from agent.catalogue import AgentError
 from agent.clock import Clock
-from agent.outbox import admin, claims, ledger
+from agent.outbox import admin, claims
 from agent.outbox.identity import Machine
 from agent.outbox.migrations import bring_up_to_date
 from agent.outbox.owner import Owner, damage_mark, transaction
@@ -92,7 +93,7 @@ def _opened(
         if wrong is not None:
             raise _Damaged(wrong)
         vault, epoch, copied = _begun(owner, keys, clock, machine)
-        owner.run(ledger.balance)
+        owner.run(balance)
     except BaseException as error:
         if owner is not None:
             owner.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from agent import logs
+from agent.balance import Balance, balance
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.outbox import admin, claims, followups, intake, ledger, retention, rows, startup
@@ -19,7 +20,6 @@ from agent.outbox.administration import Administration
 from agent.outbox.claims import Claim, Settlement
 from agent.outbox.followups import FollowUpRows
 from agent.outbox.identity import Machine
-from agent.outbox.ledger import Balance
 from agent.outbox.owner import DiskFull, IoTrouble, transaction
 from agent.outbox.rows import HeldRecord, find, millis
 from agent.outbox.space import Ballast, Room, free_bytes
@@ -341,7 +341,7 @@ class Outbox:
 
     def counts(self) -> Balance:
         """Return the balance."""
-        return self._owner.run(partial(ledger.balance, sending=self._claimed))
+        return self._owner.run(partial(balance, sending=self._claimed))
 
     def setting(self, name: str) -> str | None:
         """Return a small value kept beside the records."""

@@ -1,0 +1,114 @@
+"""How things are while the daemon is down, and why it is: from what it left behind and from systemd.
+
+Without keys, and without checking the configuration where it is the very file that the last daemon took over:
+`status` is typed often, and asked for every minute.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from agent import __version__
+from agent.catalogue import AgentError
+from agent.clock import SHANGHAI, Memory, SystemClock, Trust, TrustedClock
+from agent.control.client import SYSTEM_STATE
+from agent.lastrun import LastRun
+from agent.ops.glance import Glance, glance
+
+UNIT = "kiosk-agent.service"
+PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "UnitFileState")
+COMMAND_S = 3.0
+#: A daemon that starts, or a command, has the directory for a moment.
+PATIENCE_S = 5.0
+
+
+def report(state_dir: Path, last: LastRun | None, max_bytes: int, config_hash: str) -> dict[str, Any]:
+    """Return the same members as the daemon's own answer; what only a daemon knows is empty or null."""
+    made: dict[str, Any] = {
+        "version": __version__,
+        "daemon": False,
+        "down": list(reasons(last, unit() if state_dir == SYSTEM_STATE else {})),
+        "topics": {},
+        "told": {},
+        "loops": [],
+        "face": dict.fromkeys(("model", "threshold", "accepted", "code")),
+        "config_hash": config_hash,
+    }
+    try:
+        seen = glance(state_dir, PATIENCE_S)
+    except AgentError as error:
+        return {**made, "error": {"code": error.code, "facts": dict(error.facts)}}
+    return made if seen is None else {**made, **_seen(seen, max_bytes)}
+
+
+def _seen(seen: Glance, max_bytes: int) -> dict[str, Any]:
+    trust, alarm = _clock(seen.settings), seen.settings.get("audit_alarm")
+    found = {
+        "queue": seen.stats(max_bytes),
+        "clock_trusted": trust.believed,
+        "clock_trust": trust.value,
+        "interrupted": seen.interrupted,
+        "kek": seen.kek,
+        "audit_alarm": json.loads(alarm) if alarm else None,
+    }
+    # As over the socket: times are text.
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    return plain
+
+
+def _clock(settings: Mapping[str, str]) -> Trust:
+    last = settings.get("last_time")
+    memory = Memory(
+        lambda: datetime.fromisoformat(last) if last else None,
+        lambda: settings.get("boots"),
+        lambda _text: None,
+    )
+    return TrustedClock(SystemClock(), memory).trust()
+
+
+# --- why it is down ---------------------------------------------------------------------------------
+
+
+def reasons(last: LastRun | None, unit: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield what is known of why no daemon runs, as codes with their facts."""
+    if last is None:
+        yield _coded("W8611")
+    elif last.ended_at is None:
+        yield _coded("E8614", started=_shown(last.started_at))
+    elif last.code is None:
+        yield _coded("W8612", at=_shown(last.ended_at))
+    else:
+        yield _coded("E8613", at=_shown(last.ended_at), cause=last.code)
+        yield _coded(last.code, **last.facts)
+    if unit.get("LoadState") == "loaded":
+        yield _coded(
+            "W8615",
+            state=f"{unit['ActiveState']}/{unit['SubState']}",
+            result=unit["Result"],
+            status=unit["ExecMainStatus"],
+            enabled=unit["UnitFileState"] or "-",
+        )
+
+
+def _coded(code: str, **facts: str) -> dict[str, Any]:
+    return {"code": code, "facts": facts}
+
+
+def _shown(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
+
+
+def unit() -> dict[str, str]:
+    """Return what systemd says of the service; empty where there is no systemd, or it does not answer."""
+    command = ["systemctl", "show", UNIT, f"--property={','.join(PROPERTIES)}"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    found = dict(line.split("=", 1) for line in run.stdout.splitlines() if "=" in line)
+    return found if found.keys() >= set(PROPERTIES) else {}

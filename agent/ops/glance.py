@@ -1,0 +1,119 @@
+"""A look at an outbox that nobody owns, for `status` while the daemon is down: no key, no record touched.
+
+The lock is held meanwhile, so that no daemon starts into the look. What a killed daemon left in the
+write-ahead log belongs to the records - the newest of them may stand nowhere else - so the file is opened
+read-only in SQLite's own way: never `immutable`, which passes over the log, and never around the locks. The
+index that SQLite makes anew for that is a file, and must belong to the service's user: root acts as that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from agent.balance import Balance, balance
+from agent.catalogue import AgentError
+from agent.lock import StateLock
+from agent.ops.access import as_owner_of
+
+OUTBOX, BALLAST = "outbox.db", "ballast"
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What can be seen without a key."""
+
+    balance: Balance
+    followups: int
+    interrupted: int
+    kek: str | None  # of the newest epoch key
+    lost_keys: int  # epoch keys that were still under another key when last seen
+    free: int
+    ballast: bool
+    settings: dict[str, str] = field(repr=False)
+
+    def stats(self, max_bytes: int) -> dict[str, Any]:
+        """Return what `outbox.stats` answers; whether this is a copy only an owner finds out."""
+        return {
+            **vars(self.balance),
+            "waiting": self.balance.waiting,
+            "given_up": self.balance.given_up,
+            "limit": max_bytes,
+            "free": self.free,
+            "ballast": self.ballast,
+            "lost_keys": self.lost_keys,
+            "copied": None,
+            "followups": self.followups,
+        }
+
+
+def glance(state_dir: Path, patience_s: float = 0.0) -> Glance | None:
+    """Look. None where there is no outbox yet.
+
+    AgentError: E8301 somebody owns it, E8616 it cannot be looked into, E3107 it is damaged.
+    """
+    file = state_dir / OUTBOX
+    try:
+        with as_owner_of(state_dir):
+            if not _there(file):
+                return None
+            with StateLock(state_dir, patience_s), contextlib.closing(_opened(file)) as connection:
+                return _seen(connection, state_dir)
+    except PermissionError:
+        raise AgentError("E8616", path=state_dir, reason="permission denied") from None
+    except (sqlite3.Error, UnicodeDecodeError, IndexError) as error:
+        raise _told(file, error) from None
+
+
+def _there(file: Path) -> bool:
+    """Return whether a file exists. PermissionError where that must not even be asked."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _seen(connection: sqlite3.Connection, state_dir: Path) -> Glance:
+    # One moment: every figure from the same state of the file.
+    connection.execute("BEGIN")
+    keys = [row["kek_id"] for row in connection.execute("SELECT kek_id FROM epoch_key ORDER BY id")]
+    return Glance(
+        balance=balance(connection, _sending(connection)),
+        followups=_count(connection, "SELECT count(*) FROM followup WHERE closed_at IS NULL"),
+        interrupted=_count(connection, "SELECT count(*) FROM opened"),
+        kek=keys[-1] if keys else None,
+        lost_keys=sum(key != keys[-1] for key in keys),
+        free=shutil.disk_usage(state_dir).free,
+        ballast=(state_dir / BALLAST).exists(),
+        settings=dict(connection.execute("SELECT name, value FROM setting").fetchall()),
+    )
+
+
+def _sending(connection: sqlite3.Connection) -> str | None:
+    """Return the record that the daemon was sending when it went."""
+    row = connection.execute("SELECT id FROM record WHERE state = 'sending'").fetchone()
+    return None if row is None else str(row["id"])
+
+
+def _count(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
+
+
+def _told(file: Path, error: Exception) -> AgentError:
+    """Return SQLite's error under its code; its text never quotes values."""
+    text = "malformed text" if isinstance(error, UnicodeDecodeError) else str(error)
+    if "malformed" in text or "not a database" in text:
+        return AgentError("E3107", reason=text)
+    # Another version's tables, or columns (IndexError); a log whose index may not be made on this disk.
+    return AgentError("E8616", path=file, reason=text)

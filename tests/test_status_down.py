@@ -1,0 +1,250 @@
+"""`status` while the daemon is down: figures beside a killed daemon's log, whose files they are, and the reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from admin_support import answered, history, owned, put
+from e2e_support import Site, wait_for
+from outbox_support import verification
+
+from agent import lastrun
+from agent.catalogue import AgentError
+from agent.clock import SystemClock
+from agent.lastrun import LastRun
+from agent.ops import down, glance
+from drivers.errors import ReaderMissing
+
+NOBODY = 65534
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: acts as other users")
+#: What would make a command slow: each of them costs more than the whole of it may.
+HEAVY = (
+    "pydantic", "requests", "cryptography", "cv2", "numpy", "flask", "waitress", "serial", "usb", "tenacity",
+    "prometheus_client", "sqlite_utils", "agent.ownership", "agent.records", "agent.config.schema",
+)  # fmt: skip
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+def codes(site: Site) -> list[str]:
+    return [one["code"] for one in answered(site, "status")["problems"]]
+
+
+def killed(site: Site, to: Path, *, without: str = "") -> Path:
+    """Leave what a killed daemon leaves: the files of an outbox in use, its newest records in the log alone."""
+    with owned(site) as own:
+        put(own, verification())
+        put(own, verification(number="450102199001010028"))
+        assert Path(own.state_dir, "outbox.db-wal").stat().st_size > 0
+        shutil.copytree(own.state_dir, to)
+    if without:
+        (to / without).unlink()
+    return to
+
+
+@pytest.mark.parametrize("without", ["", "outbox.db-shm"])
+def test_a_look_counts_what_stands_in_a_killed_daemons_log_alone(
+    site: Site, tmp_path: Path, without: str
+) -> None:
+    state = killed(site, tmp_path / "state", without=without)
+    seen = glance.glance(state)
+    assert seen is not None
+    assert (seen.balance.accepted, seen.balance.ready, seen.balance.difference) == (2, 2, 0)
+    assert glance.glance(state) == seen, "looking changes nothing"
+    with owned(site) as own:
+        assert own.outbox.counts() == seen.balance, "as its owner counts"
+        assert own.outbox.administration.kek_id == seen.kek
+    assert set(seen.stats(7)) == set(answered(site, "outbox", "stats"))
+
+
+@AS_ROOT
+@pytest.mark.parametrize("without", ["", "outbox.db-shm", "lock"])
+def test_root_leaves_no_file_of_its_own_behind(site: Site, tmp_path: Path, without: str) -> None:
+    state = killed(site, tmp_path / "state", without=without)
+    tmp_path.chmod(0o755)
+    for path in (state, *state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    with reachable(state):
+        assert glance.glance(state) is not None
+    assert {path.stat().st_uid for path in (state, *state.rglob("*"))} == {NOBODY}
+
+
+@AS_ROOT
+def test_another_user_is_told_to_use_sudo(site: Site, tmp_path: Path) -> None:
+    state = killed(site, tmp_path / "state")
+    with reachable(state):
+        os.seteuid(NOBODY)
+        try:
+            report = down.report(state, lastrun.read(state), 1, "")
+        finally:
+            os.seteuid(0)
+    assert report["error"]["code"] == "E8616"
+    assert "queue" not in report
+
+
+@contextmanager
+def reachable(path: Path) -> Any:
+    """Let every user reach a folder: pytest keeps those above it to itself."""
+    modes = {folder: folder.stat().st_mode for folder in path.parents if folder.stat().st_uid == 0}
+    mine = {folder: mode for folder, mode in modes.items() if not mode & 0o001}
+    for folder, mode in mine.items():
+        folder.chmod(mode | 0o011)
+    try:
+        yield
+    finally:
+        for folder, mode in mine.items():
+            folder.chmod(mode)
+
+
+def test_a_look_waits_for_nobody_and_takes_nothing_from_an_owner(site: Site) -> None:
+    with owned(site) as own, pytest.raises(AgentError) as told:
+        glance.glance(own.state_dir)
+    assert told.value.code == "E8301"
+
+
+@pytest.mark.parametrize(
+    ("at", "junk", "code"), [(0, b"no database", "E3107"), (100, b"\xff" * 4000, "E3107")]
+)
+def test_a_damaged_file_is_told_and_left_alone(
+    site: Site, tmp_path: Path, at: int, junk: bytes, code: str
+) -> None:
+    history(site)
+    file = site.folder / "state/outbox.db"
+    with file.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(junk)
+    before = file.read_bytes()
+    with pytest.raises(AgentError) as told:
+        glance.glance(file.parent)
+    assert told.value.code == code
+    assert file.read_bytes() == before
+    assert not file.with_suffix(".damaged").exists()
+
+
+def test_nothing_is_made_where_no_daemon_ever_ran(site: Site) -> None:
+    report = answered(site, "status")
+    assert [one["code"] for one in report["problems"]] == ["W8602", "W8611"]
+    assert "queue" not in report
+    assert not (site.folder / "state").exists()
+
+
+# --- why it is down ---------------------------------------------------------------------------------
+
+RUN = LastRun("1", "b", "2026-11-24T08:00:00+00:00", "d", "h", 5)
+UNIT = dict.fromkeys(down.PROPERTIES, "x") | {"LoadState": "loaded", "ExecMainStatus": "78"}
+REASONS: list[tuple[LastRun | None, dict[str, str], list[str]]] = [
+    (None, {}, ["W8611"]),
+    (RUN, {}, ["E8614"]),
+    (LastRun(**{**vars(RUN), "ended_at": RUN.started_at}), {}, ["W8612"]),
+    (LastRun(**{**vars(RUN), "ended_at": RUN.started_at, "code": "E7202"}), {}, ["E8613", "E7202"]),
+    (None, UNIT, ["W8611", "W8615"]),
+    (None, {**UNIT, "LoadState": "not-found"}, ["W8611"]),
+]
+
+
+@pytest.mark.parametrize(("last", "unit", "expected"), REASONS)
+def test_the_reason_is_told_where_it_is_known(
+    last: LastRun | None, unit: dict[str, str], expected: list[str]
+) -> None:
+    assert [one["code"] for one in down.reasons(last, unit)] == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, None), (ReaderMissing(port="x"), "E1101"), (ValueError("secret"), lastrun.UNFORESEEN)],
+)
+def test_a_run_writes_down_how_it_ends(tmp_path: Path, error: Exception | None, code: str | None) -> None:
+    recorder = lastrun.Recorder(tmp_path, SystemClock(), "1")
+    recorder.took("digest", "hash", 5)
+    recorder.write()
+    begun = lastrun.read(tmp_path)
+    assert begun is not None
+    assert (begun.ended_at, begun.max_bytes) == (None, 5)
+    try:
+        with recorder.to_the_end():
+            if error is not None:
+                raise error
+    except (ReaderMissing, ValueError):
+        pass
+    ended = lastrun.read(tmp_path)
+    assert ended is not None
+    assert ended.ended_at
+    assert ended.code == code
+    assert "secret" not in (tmp_path / lastrun.NAME).read_text("utf-8")
+
+
+def test_who_finds_the_directory_taken_leaves_the_owners_word_alone(tmp_path: Path) -> None:
+    lastrun.Recorder(tmp_path, SystemClock(), "owner").write()
+    with pytest.raises(AgentError), lastrun.Recorder(tmp_path, SystemClock(), "second").to_the_end():
+        raise AgentError("E8301", pid=1, path=tmp_path)
+    found = lastrun.read(tmp_path)
+    assert found is not None
+    assert (found.version, found.ended_at) == ("owner", None)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": "1"}', '{"later": 1}', "\udc80"])
+def test_a_torn_word_is_no_word(tmp_path: Path, content: str) -> None:
+    (tmp_path / lastrun.NAME).write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert lastrun.read(tmp_path) is None
+
+
+def test_status_tells_how_the_daemon_ended_and_what_is_wrong_with_a_changed_configuration(site: Site) -> None:
+    with site.platform(), site.reader(1), site.daemon() as daemon:
+        wait_for("the daemon answers", lambda: answered(site, "status")["daemon"])
+        assert daemon.terminate(30) == 0
+    assert codes(site)[:2] == ["W8602", "W8612"]
+    (site.folder / "state/keys/audit.key").chmod(0o644)
+    with site.platform(), site.reader(1):
+        run = site.cli("run")
+    assert run.returncode != 0
+    assert codes(site)[:3] == ["W8602", "E8613", "E7202"]
+    site.config.write_text(site.config.read_text("utf-8").replace("encrypt:", "encrypted:"), "utf-8")
+    shown = site.cli("status")
+    assert shown.returncode == 78
+    lines = shown.stdout.splitlines()
+    assert "W8602" in lines[0]
+    assert any("E6" in line and str(site.config) in line for line in lines)
+    assert any("待传" in line for line in lines[4:]), "the records are shown all the same"
+
+
+# --- what it costs ----------------------------------------------------------------------------------
+
+
+def imported(site: Site, *arguments: str) -> set[str]:
+    """Return the modules that a command of the command line has imported by its end."""
+    program = (
+        "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr));"
+        "from agent.cli.main import main; main()"
+    )
+    config = [] if arguments[0].startswith("--") else ["--config", str(site.config)]
+    run = subprocess.run(
+        [sys.executable, "-c", program, *arguments, *config], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return set(run.stderr.split())
+
+
+def test_a_command_in_a_hurry_imports_nothing_heavy(site: Site) -> None:
+    with site.platform(), site.reader(1), site.daemon():
+        wait_for("the daemon answers", lambda: answered(site, "status")["daemon"])
+        beside = {verb: imported(site, *verb.split()) for verb in ("status", "outbox list")}
+    found = {
+        **beside,
+        "status, down": imported(site, "status"),
+        "--version": imported(site, "--version"),
+        "explain": imported(site, "explain", "E1103"),
+    }
+    assert {name: sorted(modules & set(HEAVY)) for name, modules in found.items()} == {
+        name: [] for name in found
+    }
+    assert "yaml" not in found["--version"]
