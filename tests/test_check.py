@@ -244,15 +244,18 @@ def test_another_account_is_told_what_it_could_not_look_at(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stranger's `check` claims nothing that it could not see: one warning, and no 78."""
-    file = read(site.config)
     stranger = Account("stranger", 64321, frozenset({64321}))
-    with owned_by(site, pwd.getpwnam("nobody").pw_uid), monkeypatch.context() as patched:
+    with owned_by(site, pwd.getpwnam("nobody").pw_uid) as state, monkeypatch.context() as patched:
+        closed = {"intake.folder": "in", "intake.pictures": "pictures", "platform.ca_file": "ca.pem"}
+        changed(site, {key: str(state / name) for key, name in closed.items()})
+        changed(site, {"reader.photo_decoder": {"kind": "command", "command": [str(state / "wlt2bmp")]}})
         file = read(site.config)
         with acting_as(stranger):
             patched.setattr("agent.ops.surroundings.weights.in_use", lambda _face: None)
             found = surroundings.surroundings(file, file.usable(), daemon=False)
     assert {finding.code for finding in found} == {"W6151"}
-    assert "platform.org_app_secret" in found[0].facts["keys"]
+    keys_told = set(found[0].facts["keys"].split(", "))
+    assert {*closed, "platform.org_app_secret", "reader.photo_decoder.command"} <= keys_told
     assert not any(finding.fatal for finding in found)
     assert entry("W6151").title("zh", found[0].facts)
 
@@ -261,11 +264,10 @@ def test_the_unit_s_state_directory_wins_and_a_reader_of_the_file_is_told(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(surroundings, "UNITS", (site.config,))
+    monkeypatch.setattr(surroundings, "SERVICE_STATE", site.folder / "systemd-s-own")
     monkeypatch.setattr(keys, "SECRETS", site.config.parent / "secrets")
     file = read(site.config)
-    found = surroundings.surroundings(file, file.usable(), daemon=False)
-    assert [(finding.code, finding.place) for finding in found] == [
-        ("W6152", file.find("state_dir", "W6152").place)
-    ]
+    (found,) = surroundings.surroundings(file, file.usable(), daemon=False)
+    assert (found.code, (found.place.line, found.place.column)) == ("W6152", place_of(site, "state_dir"))
     monkeypatch.setattr(surroundings, "UNITS", (site.folder / "none",))
     assert surroundings.surroundings(file, file.usable(), daemon=False) == []

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from agent.catalogue import AgentError
 from agent.cli.main import cli
 from agent.config import Config, ConfigError, Finding, examine, load, shape
+from agent.config.described import keys
 from agent.config.forms import FORMS
 from agent.config.schema import Section
 from agent.config.writing import config_file, in_force
@@ -129,6 +130,8 @@ def changed(old: str, new: str) -> str:
         (changed("manufacturer: M", "manufacturer: !!str M"), ["10:17 E6012"]),
         (GOOD + "---\nlang: zh\n", ["15:1 E6010"]),
         (GOOD + "? [a]\n: b\n", ["15:3 E6015"]),
+        (GOOD + '"\\uD800": b\n', ["15:1 E6015"]),
+        (GOOD + '"\\e[2J": b\n', ["15:1 E6015"]),
         (GOOD + "x: " + "[" * 40 + "]" * 40 + "\n", ["15:15 E6013"]),
         ("platform: [", ["1:12 E6010"]),
         ("", ["1:1 E6011"]),
@@ -476,3 +479,39 @@ def test_any_file_is_a_configuration_or_findings(raw: bytes) -> None:
         for finding in findings:
             assert finding.line("zh")
             assert finding.line("en")
+
+
+KEYS = [key.path for key in keys() if not key.section]
+values = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["\ud800", "1e999999999GiB", "０", "nan", "no", "1:30", "/x\0y", "9" * 5000, "\u2028"]),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.lists(st.text(max_size=5), max_size=3),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
+)
+
+
+@settings(deadline=None)
+@given(path=st.sampled_from(KEYS), value=values, escaped=st.booleans())
+def test_any_value_of_any_key_is_taken_whole_or_told(
+    path: tuple[str, ...], value: object, escaped: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What is taken can be shown, digested and handed on; what is not is told at a place in the file."""
+    content = yaml.safe_load(GOOD)
+    section = content
+    for name in path[:-1]:
+        section = section.setdefault(name, {})
+    section[path[-1]] = value
+    # JSON is YAML in one line, its escapes included; a lone half of a character can only be written as one.
+    text = json.dumps(content, ensure_ascii=escaped, default=str)
+    config, findings = examined(text.encode("utf-8", "surrogatepass"), tmp_path_factory.getbasetemp())
+    assert (config is None) == any(finding.fatal for finding in findings)
+    if config is not None:
+        assert json.loads(config.model_dump_json())
+        assert all(json.dumps(row.data) and row.value is not None for row in in_force(config))
+    for finding in findings:
+        assert finding.place.line >= 1
+        assert finding.line("zh").encode()

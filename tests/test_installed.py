@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -145,8 +146,35 @@ def reload_good_and_bad(hospital: Hospital) -> None:
     assert debian.run("systemctl", "reload", "kiosk-agent", check=False).returncode != 0
     assert "device.device_no" in debian.journal()
     hospital.content["device"]["device_no"] = "0000777"
+    # So is what names a file that is not there: at the line that names it, by whoever asks.
+    hospital.content["intake"] = {"token": {"file": "/etc/kiosk-agent/none"}}
     hospital.configure()
+    assert debian.run("systemctl", "reload", "kiosk-agent", check=False).returncode != 0
+    refused = debian.run("kiosk-agent", "reload", check=False)
+    assert refused.returncode == 78
+    assert re.search(r"config\.yaml:\d+:\d+ E7201 .*intake\.token", refused.stderr)
+    del hospital.content["intake"]
+    # systemd keeps the data where the unit says, and the daemon is found there whatever the file says.
+    hospital.content["state_dir"] = "/srv/elsewhere"
+    hospital.configure()
+    assert "W6152" in debian.run("kiosk-agent", "check").stdout
+    debian.run("kiosk-agent", "reload")
+    del hospital.content["state_dir"]
+    hospital.configure()
+    check_sees_what_the_service_sees(debian)
     assert (debian.show("ActiveState"), debian.show("MainPID")) == ("active", process)
+
+
+def check_sees_what_the_service_sees(debian: Machine) -> None:
+    """Root's `check` is right about a site in order, and finds what the service's user may not read."""
+    debian.run("kiosk-agent", "check")
+    config = debian.root / ETC / "config.yaml"
+    config.chmod(0o600)
+    unread = debian.run("kiosk-agent", "check", check=False)
+    assert unread.returncode == 78
+    assert "config.yaml:1:1 E6002" in unread.stdout
+    assert "kiosk-agent: Permission denied" in unread.stdout
+    config.chmod(0o644)
 
 
 HUNG_ONCE = """\

@@ -72,29 +72,36 @@ def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) ->
 def _surroundings(file: File, config: Config) -> list[Finding]:
     from agent.ops.surroundings import surroundings
 
+    daemon = True
     try:
-        call(Path(config.state_dir), "status")
+        _call(Path(file.path), config, "status")
     except NotRunning:
         daemon = False
-    except AgentError:  # it is there, and does not speak to us
-        daemon = True
-    else:
-        daemon = True
+    except AgentError:
+        pass  # it is there, and does not speak to us
     return surroundings(file, config, daemon=daemon)
+
+
+def _call(path: Path, config: Config, verb: str) -> None:
+    """Ask the daemon that works by a file. NotRunning when there is none.
+
+    The unit's daemon is found where systemd put it, whatever became of state_dir in its file.
+    """
+    try:
+        call(Path(config.state_dir), verb)
+    except NotRunning:
+        if path != DEFAULT_CONFIG:
+            raise
+        call(SYSTEM_STATE, verb)
 
 
 @click.command(cls=Verb)
 @pass_settings
 def reload(settings: Settings) -> None:
     """让运行中的守护进程重新读取配置 / make the running daemon read its configuration again."""
-    state_dir = Path(settings.config().state_dir)
-    # The unit's daemon is found where systemd put it, whatever became of state_dir in its file.
-    places = [state_dir, *([SYSTEM_STATE] if settings.config_path == DEFAULT_CONFIG else [])]
-    for place in places:
-        try:
-            call(place, "reload")
-        except NotRunning:
-            continue
-        settings.say("配置已重新加载", "configuration reloaded")
-        return
-    raise AgentError("E8209", path=state_dir)
+    config = settings.config()
+    try:
+        _call(settings.config_path, config, "reload")
+    except NotRunning as error:
+        raise AgentError("E8209", path=config.state_dir) from error
+    settings.say("配置已重新加载", "configuration reloaded")

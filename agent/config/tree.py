@@ -171,7 +171,7 @@ def _mapping(tree: Tree, node: yaml.MappingNode, shape: Shape, path: Path) -> di
 
 def _members(tree: Tree, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
     for key, value in node.value:
-        if isinstance(key, yaml.ScalarNode):
+        if isinstance(key, yaml.ScalarNode) and not _unprintable(key.value):
             yield key.value, key, value
         else:
             tree.find(_mark(key.start_mark), "E6015")
@@ -198,7 +198,7 @@ def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:
     """
     text: str = node.value
     quoted = node.style is not None  # or a block
-    if any(unicodedata.category(character) in _UNPRINTABLE and character not in "\n\t" for character in text):
+    if _unprintable(text):
         return tree.refuse(path, "E6021", expected="text without control characters")
     if quoted and shape.kind is Kind.TEXT:
         return text
@@ -218,6 +218,10 @@ def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:
         code = "E6018" if shape.kind is Kind.NUMBER and _LEADING_ZERO.fullmatch(text) else "E6021"
         return tree.refuse(path, code, expected=shape.expected)
     return text
+
+
+def _unprintable(text: str) -> bool:
+    return any(unicodedata.category(one) in _UNPRINTABLE and one not in "\n\t" for one in text)
 
 
 def _dotted(path: Path) -> str:

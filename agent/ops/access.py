@@ -21,7 +21,10 @@ SERVICE_STATE = Path("/var/lib/kiosk-agent")
 
 def service_account(state_dir: Path) -> Account:
     """Return the account that the daemon runs under: the state directory's owner, ourselves without one."""
-    uid = state_dir.stat().st_uid if state_dir.exists() else _before_the_first_start(state_dir)
+    try:
+        uid = state_dir.stat().st_uid
+    except OSError:
+        uid = _before_the_first_start(state_dir)
     if uid == os.geteuid():
         return ourselves()
     try:

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import ssl
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -50,11 +51,14 @@ def surroundings(
 
     Root looks with the service's eyes; what another account may not look at is named in one warning.
     """
+    found = []
+    if _of_the_unit(file) and Path(config.state_dir) != SERVICE_STATE:
+        found.append(file.find("state_dir", "W6152", path=str(SERVICE_STATE)))
+        config = config.model_copy(update={"state_dir": str(SERVICE_STATE)})
     account = service_account(Path(config.state_dir))
-    found = list(needed(file, config, env, account))
+    found += needed(file, config, env, account)
     with acting_as(account):
         found += [*_readable(file, account), *_there(file, config), *_port(file, config, daemon=daemon)]
-    found += _elsewhere(file, config)
     if os.geteuid() not in {0, account.uid}:
         hidden = [finding for finding in found if finding.facts.get("reason") == _DENIED]
         found = [finding for finding in found if finding not in hidden]
@@ -81,7 +85,8 @@ def needed(
         # Imported here: a configuration without a mapping must not pay for it.
         from agent.intake.form import examine
 
-        _, wrong = examine(config.intake.mapping)
+        with eyes():
+            _, wrong = examine(config.intake.mapping)
         for one in wrong:
             # That there is no such mapping is about our key, the rest about lines of the mapping's own.
             yield file.find("intake.mapping", one.code, **one.facts) if one.code in _NO_FILE else one
@@ -111,24 +116,33 @@ def _there(file: File, config: Config) -> Iterator[Finding]:
     yield from _tried(file, f"face.{named}", lambda: weights.in_use(face))
     for name, rights in (("folder", os.R_OK | os.W_OK | os.X_OK), ("pictures", os.R_OK | os.X_OK)):
         path = getattr(config.intake, name)
-        if path is not None and not Path(path).is_dir():
+        reason = None if path is None else _hindrance(path, stat.S_ISDIR, rights)
+        if reason == _DENIED:
+            yield file.find(f"intake.{name}", "E8531", path=path, reason=reason)
+        elif reason is not None:
             yield file.find(f"intake.{name}", "E6056")
-        elif path is not None and not os.access(path, rights, effective_ids=True):
-            yield file.find(f"intake.{name}", "E8531", path=path, reason=_DENIED)
 
 
 def _state_dir(file: File, state_dir: Path) -> Iterator[Finding]:
-    """The folder, or where it will be made; systemd makes its own, and more of it than we can."""
-    found = next(folder for folder in (state_dir, *state_dir.parents) if folder.exists())
-    if not found.is_dir():
-        yield file.find("state_dir", "E8302", path=str(found), reason=os.strerror(errno.ENOTDIR))
-    elif os.statvfs(found).f_flag & os.ST_RDONLY:
-        yield file.find("state_dir", "E8302", path=str(found), reason=os.strerror(errno.EROFS))
-    elif not os.access(found, os.W_OK | os.X_OK, effective_ids=True) and (found, state_dir) != (
-        SERVICE_STATE.parent,
-        SERVICE_STATE,
-    ):
-        yield file.find("state_dir", "E8302", path=str(found), reason=_DENIED)
+    """Look at the folder, or at the one in which it will be made; systemd makes its own by itself."""
+    place = next(folder for folder in (state_dir, *state_dir.parents) if os.path.lexists(folder))
+    reason = _hindrance(str(place), stat.S_ISDIR, os.W_OK | os.X_OK)
+    if reason is None and os.statvfs(place).f_flag & os.ST_RDONLY:
+        reason = os.strerror(errno.EROFS)
+    made_by_systemd = state_dir == SERVICE_STATE != place
+    if reason is not None and not (made_by_systemd and reason == _DENIED):
+        yield file.find("state_dir", "E8302", path=str(place), reason=reason)
+
+
+def _hindrance(path: str, kind: Callable[[int], bool], rights: int) -> str | None:
+    """Return what keeps this account from using a file or folder, None when nothing does."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return error.strerror
+    if not kind(mode):
+        return os.strerror(errno.ENOTDIR if kind is stat.S_ISDIR else errno.EINVAL)
+    return None if os.access(path, rights, effective_ids=True) else _DENIED
 
 
 def _certificates(file: File, path: str) -> Iterator[Finding]:
@@ -159,14 +173,8 @@ def _program(file: File, key: str, command: tuple[str, ...]) -> Iterator[Finding
 
 
 def _file(file: File, key: str, path: str, rights: int) -> Iterator[Finding]:
-    try:
-        usable = Path(path).is_file()
-    except OSError:
-        usable = True  # in a folder closed to us: the next question says so
-    if not usable:
-        yield file.find(key, "E6058", path=path, reason=os.strerror(errno.ENOENT))
-    elif not os.access(path, rights, effective_ids=True):
-        yield file.find(key, "E6058", path=path, reason=_DENIED)
+    if reason := _hindrance(path, stat.S_ISREG, rights):
+        yield file.find(key, "E6058", path=path, reason=reason)
 
 
 def _port(file: File, config: Config, *, daemon: bool) -> Iterator[Finding]:
@@ -175,11 +183,9 @@ def _port(file: File, config: Config, *, daemon: bool) -> Iterator[Finding]:
         yield file.find("console.listen", code, **facts)
 
 
-def _elsewhere(file: File, config: Config) -> Iterator[Finding]:
-    """Say that the unit's StateDirectory= decides, where the unit reads this file."""
-    ours = Path(file.path) == keys.SECRETS.parent / "config.yaml" and any(unit.exists() for unit in UNITS)
-    if ours and Path(config.state_dir) != SERVICE_STATE:
-        yield file.find("state_dir", "W6152", path=str(SERVICE_STATE))
+def _of_the_unit(file: File) -> bool:
+    """Return whether the installed unit reads this file: then its StateDirectory= decides."""
+    return Path(file.path) == keys.SECRETS.parent / "config.yaml" and any(unit.exists() for unit in UNITS)
 
 
 def _tried(file: File, key: str, look: Callable[[], object]) -> Iterator[Finding]:
