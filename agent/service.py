@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import __version__, changes, keys, lastrun, logs
+from agent import __version__, changes, keys, lastrun, logs, malloc
 from agent.board import Board
 from agent.catalogue import AgentError
 from agent.clock import Clock, SystemClock
@@ -355,6 +355,7 @@ def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
     recorder.took(config_digest, fingerprint(config), config.outbox.max_bytes)
     # What we start - timedatectl, decoders - must not speak to the manager in our name.
     os.environ.pop("NOTIFY_SOCKET", None)
+    malloc.give_back()
     with ExitStack() as stack:
         stack.enter_context(recorder.to_the_end())
         stack.enter_context(listening(stop, asked))

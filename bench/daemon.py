@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import socket
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import yaml
 
 from agent.simulate import portraits, site
 from drivers.simulator.reader import SimulatedReader
@@ -51,17 +55,35 @@ def _rows(folder: Path, idle_s: float, times: int) -> Iterator[tuple[str, str, s
     with _daemon(config) as (process, _):
         status = [*PROGRAM, *verbs["status, daemon down"]]
         yield _times("status, daemon up", _quickest(status, times), nothing)
+        listing = [*PROGRAM, "outbox", "list", "--config", str(config)]
+        yield _times("outbox list, daemon up", _quickest(listing, times), nothing)
         time.sleep(5.0)  # what starting left to be done
-        core, resident = _idle(process, idle_s)
-        yield _row(
-            "idle daemon, % of a core", f"{core * 100:.2f}", f"{MOST_CORE * 100:.0f}", core <= MOST_CORE
-        )
-        yield _row(
-            "idle daemon, MB", f"{resident / 1e6:.0f}", f"{MOST_BYTES / 1e6:.0f}", resident <= MOST_BYTES
-        )
+        for when in ("idle daemon", "the same after a day's questions"):
+            core, resident = _idle(process, idle_s)
+            yield _row(
+                f"{when}, % of a core", f"{core * 100:.2f}", f"{MOST_CORE * 100:.0f}", core <= MOST_CORE
+            )
+            yield _row(
+                f"{when}, MB", f"{resident / 1e6:.0f}", f"{MOST_BYTES / 1e6:.0f}", resident <= MOST_BYTES
+            )
+            _ask_a_days_questions(config)
         for child in process.children():
             core, resident = _idle(child, idle_s)
             yield "its vision process, % of a core and MB", f"{core * 100:.2f}, {resident / 1e6:.0f}", "", ""
+
+
+def _ask_a_days_questions(config: Path) -> None:
+    """Ask what page, monitoring and IT ask of a daemon."""
+    address = yaml.safe_load(config.read_text("utf-8"))["console"]["listen"]
+    for path in ("/", "/healthz", "/metrics", "/api/state") * 30:
+        with (
+            contextlib.suppress(urllib.error.HTTPError),
+            urllib.request.urlopen(f"http://{address}{path}") as got,
+        ):
+            got.read()
+    for verb in ("doctor", "status", "devices") * 2:
+        command = [*PROGRAM, verb, "--config", str(config)]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _row(what: str, found: str, limit: str, held: bool) -> tuple[str, str, str, str]:
@@ -85,7 +107,14 @@ def _site(folder: Path) -> Path:
         base_url="http://127.0.0.1:9",
         reader_port=str(folder / "reader"),
         camera=str(camera),
+        changes={"console": {"listen": f"127.0.0.1:{_free_port()}"}},
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
