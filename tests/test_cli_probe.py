@@ -22,13 +22,8 @@ import yaml
 from e2e_support import Site, wait_for
 
 from agent import inservice
-from agent.cli import probe_words as words
 from agent.clock import SystemClock
 from agent.config import load
-from agent.config.schema import Conventions
-from agent.hmpt.likelihood import Guess
-from agent.hmpt.probing import Try, Why
-from agent.hmpt.readings import Reading, Stage
 from agent.ownership import owning
 from agent.simulate import site
 from agent.simulate.dialect import Dialect
@@ -255,6 +250,15 @@ def test_obstacles_are_told_apart_with_69_and_what_to_do(
         assert re.search(r"快 \+3[56]\d\d 秒", done.stderr)
 
 
+@pytest.mark.parametrize("fault", ["lost_answer", "garbage", "unavailable"])
+def test_a_probe_without_an_answer_promises_no_record_s_second_try(bench: Bench, fault: str) -> None:
+    bench.platform.faults = Faults(on="all", **{fault: 1})
+    done = bench.run()
+    assert done.returncode == 69
+    assert "  1. 没有发出任何记录" in done.stderr
+    assert "自动重" not in done.stderr
+
+
 def test_a_wrong_organisation_a_missing_prefix_and_refused_values(bench: Bench) -> None:
     text = bench.config.read_text("utf-8")
     bench.config.write_text(text.replace(site.ORG_APP_ID, "ORG-OTHER"), "utf-8")
@@ -363,42 +367,6 @@ def test_a_device_out_of_service_is_probed_as_one(bench: Bench) -> None:
     device = (config.device.machine_code, config.device.device_no)
     assert device in bench.platform.ledger.devices()
     assert not bench.platform.ledger.enabled(device)
-
-
-# --- what an answer means ---------------------------------------------------------------------------
-
-
-def attempt(why: Why, *, encrypt: bool) -> Try:
-    return Try(Guess.configured(Conventions(), encrypt=encrypt), why)
-
-
-@pytest.mark.parametrize(
-    ("why", "encrypt", "stage", "said"),
-    [
-        (Why.LIKELIEST, True, Stage.CIPHER, "密文解不开"),
-        (Why.LIKELIEST, False, Stage.CIPHER, "这次发的是明文"),
-        (Why.LIKELIEST, True, Stage.BODY, "解密后不是 JSON"),
-        (Why.LIKELIEST, False, Stage.BODY, "明文报文"),
-        (Why.LIKELIEST, True, Stage.SIGNATURE, "排除这种写法"),
-        (Why.BAD_SIGNATURE, True, Stage.SIGNATURE, "如所料"),
-        (Why.BAD_BODY, True, Stage.CIPHER, "如所料"),
-        (Why.BAD_BODY, False, Stage.BODY, "如所料"),
-        (Why.BAD_TICKET, True, Stage.TICKET, "如所料"),
-        (Why.BAD_SIGNATURE, True, Stage.DONE, "不检查"),
-        (Why.BAD_SIGNATURE, True, Stage.TICKET, "票据被拒"),
-    ],
-)
-def test_a_step_says_what_its_answer_means(why: Why, encrypt: bool, stage: Stage, said: str) -> None:
-    zh, en = words.means(attempt(why, encrypt=encrypt), Reading(stage, "-"))
-    assert said in zh
-    assert en
-
-
-def test_an_encrypted_answer_that_no_key_opens_is_called_one() -> None:
-    unopened = Reading(Stage.REFUSED, "HTTP 200 {data}", opened_by=())
-    assert "解不开" in words.means(attempt(Why.LIKELIEST, encrypt=True), unopened)[0]
-    opened = Reading(Stage.REFUSED, "HTTP 200 {data}", opened_by=("utf8",))
-    assert "没有说原因" in words.means(attempt(Why.LIKELIEST, encrypt=True), opened)[0]
 
 
 @pytest.mark.needs_root

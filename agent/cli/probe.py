@@ -16,7 +16,7 @@ from typing import Any
 import click
 import yaml
 
-from agent.catalogue import AgentError
+from agent.catalogue import AgentError, describe
 from agent.cli import probe_words as words
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import complain, device_lines, print_json
@@ -250,7 +250,7 @@ class Session:
         elif end.guess is not None and end.reading is not None:
             self._show_found(end, end.guess, end.reading)
         if not found:
-            complain(self._failure(end), self.settings.language)
+            self._complain(end)
             raise SystemExit(UNAVAILABLE)
 
     def _show_found(self, end: Conclusion, guess: Guess, reading: Reading) -> None:
@@ -322,6 +322,15 @@ class Session:
                 for attempt, said in self.steps
             ],
         }
+
+    def _complain(self, end: Conclusion) -> None:
+        """Tell the cause, and what to do about it: a probe has stopped, and no record goes again."""
+        failure, stopped = self._failure(end), None if end.cause is None else words.STOPPED.get(end.cause)
+        if stopped is None or failure.code == "E5008":
+            complain(failure, self.settings.language)
+        else:
+            click.echo(describe(failure, self.settings.language), err=True)
+            click.echo(f"  1. {stopped[self._column]}", err=True)
 
     def _failure(self, end: Conclusion) -> AgentError:
         cause = end.cause or Cause.NOTHING_FITS

@@ -74,6 +74,24 @@ UNOPENED: Words = (
     "应答是密文，用本机密钥推出的各种密钥都解不开",
     "the answer is encrypted, and no key that our secret gives opens it",
 )
+OVERSIZED: Words = ("有应答，但过大，不像平台的", "an answer too large to be the platform's")
+#: What to do where the catalogue speaks of records that go again: a probe sends none, and has stopped.
+STOPPED: Mapping[Cause, Words] = {
+    Cause.SILENCE: (
+        "没有发出任何记录。稍后再运行 kiosk-agent probe；仍无应答时请平台管理员按时间查是否收到请求",
+        "No record was sent. Run kiosk-agent probe again later; if there is still no answer ask the "
+        "platform's administrator whether the requests arrived",
+    ),
+    Cause.GARBLED: (
+        "没有发出任何记录。核对 platform.base_url，请平台管理员给出一个应答样例，再运行 kiosk-agent probe",
+        "No record was sent. Check platform.base_url, ask the platform's administrator for a sample of an "
+        "answer, then run kiosk-agent probe again",
+    ),
+    Cause.BUSY: (
+        "没有发出任何记录。等平台恢复后再运行 kiosk-agent probe",
+        "No record was sent. Run kiosk-agent probe again when the platform serves",
+    ),
+}
 #: The same stages where the body went in plain.
 PLAIN: Mapping[Stage, Words] = {
     Stage.CIPHER: (
@@ -111,6 +129,8 @@ def means(attempt: Try, reading: Reading) -> Words:
     stage = reading.stage
     if reading.opened_by == ():
         return UNOPENED
+    if reading.code == "E5008":
+        return OVERSIZED
     expected = AS_EXPECTED.get(attempt.why)
     if expected is not None and stage in expected[0]:
         return expected[1]
