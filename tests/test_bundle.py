@@ -18,6 +18,7 @@ from e2e_support import Site, wait_for
 from outbox_support import NAME, NUMBER, PICTURES
 
 from agent.catalogue import AgentError
+from agent.cli.files import written
 from agent.clock import SystemClock
 from agent.config import examine
 from agent.control.ask import ask
@@ -112,7 +113,7 @@ def test_a_bundle_of_a_stopped_agent_holds_what_helps_and_nobody(
     assert set(manifest["files"]) == set(content) - {"manifest.json"}
     assert all(left["why"] for left in manifest["left_out"])
     assert trail(site)[-1]["what"] == "bundle.made"
-    refused(site, "E8308", "support-bundle", str(out))
+    refused(site, "E8309", "support-bundle", str(out))
 
 
 def test_a_bundle_beside_the_running_daemon(
@@ -201,7 +202,7 @@ def test_a_full_disk_leaves_no_half_of_a_bundle(tmp_path: Path) -> None:
         made.add("random", lambda: base64.b85encode(os.urandom(300_000)).decode())
         assert made.pieces
         with pytest.raises(AgentError) as full:
-            made.write(room / "b")
+            written(room / "b", made.archive(), force=False)
         assert full.value.code == "E8308"
         assert list(room.iterdir()) == []
     finally:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from e2e_support import Site, wait_for
 from vision_support import need_weights
@@ -151,8 +153,19 @@ def test_comparing_two_pictures(tmp_path: Path) -> None:
     other = json.loads(cli("face", "compare", collins, hopper, "--json").stdout)
     assert other["passed"] is False
     (tmp_path / "no.jpg").write_bytes(b"x")
-    none = json.loads(cli("face", "compare", collins, str(tmp_path / "no.jpg"), "--json").stdout)
-    assert (none["passed"], none["reason"]) == (None, "no_picture")
+    said = cli("face", "compare", collins, str(tmp_path / "no.jpg"), "--json")
+    none = json.loads(said.stdout)
+    assert (said.returncode, none["passed"], none["reason"]) == (69, None, "no_picture")
+    # Programs read the key, people the sentence, and nothing else is said.
+    first, *steps = said.stderr.splitlines()
+    assert "E2427" in first
+    assert [step.strip()[:2] for step in steps] == ["1."]
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((400, 400, 3), 127, np.uint8))
+    for lang, words in (("zh", "找不到人脸"), ("en", "no face on a picture")):
+        said = cli("face", "compare", str(tmp_path / "grey.png"), collins, "--lang", lang)
+        assert (said.returncode, said.stdout) == (69, "")
+        assert words in said.stderr
+    assert cli("face", "compare", collins, collins).stderr == ""
 
 
 def test_a_fault_that_does_not_exist_is_refused() -> None:

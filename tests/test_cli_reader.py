@@ -87,7 +87,12 @@ def test_a_transcript_is_written_for_its_owner_alone_and_plays_back(site: Site) 
         assert CARD.name.encode("utf-16-le").hex(" ").upper() not in text
         reader.lift()
         reader.place(CARD)
-        warned = site.cli("read-card", "--record", str(file), "--with-personal-data", "--lang", "en")
+        there = site.cli("read-card", "--record", str(file))
+        assert (there.returncode, "E8309" in there.stderr) == (2, True)
+        assert file.read_text("utf-8") == text
+        warned = site.cli(
+            "read-card", "--record", str(file), "--force", "--with-personal-data", "--lang", "en"
+        )
         assert "real card" in warned.stderr
         assert audited(site).count("card.recorded") == 1
         assert CARD.name.encode("utf-16-le")[:4].hex(" ").upper() in file.read_text("utf-8")
@@ -195,6 +200,8 @@ def test_the_decoder_is_tried_on_a_block_or_a_whole_answer(site: Site) -> None:
     assert image is not None
     assert image.shape == (126, 102, 3)
     assert int(np.ptp(image)) > 50
+    again = site.cli("devices", "--decoder-test", str(block), "--out", str(out))
+    assert (again.returncode, "E8309" in again.stderr) == (2, True)
     block.write_bytes(bytes(1024))
     assert "E1301" in site.cli("devices", "--decoder-test", str(block)).stderr
 

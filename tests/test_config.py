@@ -423,9 +423,9 @@ def test_generate_leaves_a_file_that_others_cannot_read_and_never_half_of_one(tm
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     out.write_text("mine")
     again = subprocess.run([*command, str(out)], capture_output=True, text=True, check=False)
-    assert (again.returncode, out.read_text()) == (69, "mine")
+    assert (again.returncode, out.read_text()) == (2, "mine")
     full = subprocess.run([*command, "/dev/full"], capture_output=True, text=True, check=False)
-    assert full.returncode == 69, "it is there, so it is not written to"
+    assert full.returncode == 2, "it is there, so it is not written to"
 
 
 def test_in_the_service_s_folder_its_group_may_read_it(

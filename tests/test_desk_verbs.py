@@ -179,8 +179,17 @@ def test_capture_as_it_is_typed(tmp_path: Path) -> None:
     assert out.stat().st_mode & 0o077 == 0
     assert "camera.captured" in (made / "state" / "audit.jsonl").read_text("utf-8")
     assert base64.b64encode(out.read_bytes())[:40].decode() not in run.stdout
+    taken = out.read_bytes()
+    there = command(made, "capture", "--out", str(out))
+    assert (there.returncode, "E8309" in there.stderr) == (2, True)
+    assert out.read_bytes() == taken
+    out.write_bytes(b"an older one")
+    out.chmod(0o644)
+    assert command(made, "capture", "--out", str(out), "--force").returncode == 0
+    assert images.decode(out.read_bytes()).shape == (720, 1280, 3)
+    assert out.stat().st_mode & 0o077 == 0
     camera.unlink()
-    gone = command(made, "capture", "--out", str(out))
+    gone = command(made, "capture", "--out", str(out), "--force")
     assert gone.returncode == 69
     assert "E2101" in gone.stderr
     assert command(made, "face", "accept", "--yes", "--json").returncode == 0

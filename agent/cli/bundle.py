@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from agent.cli.files import force_option, refuse, written
 from agent.cli.options import Settings, Verb, pass_settings
 from agent.clock import SystemClock
 from agent.config import examine
@@ -22,9 +23,11 @@ def register(group: click.Group) -> None:
 
 @click.command(cls=Verb, name="support-bundle")
 @click.argument("out", type=click.Path(path_type=Path))
+@force_option
 @pass_settings
-def support_bundle(settings: Settings, out: Path) -> None:
+def support_bundle(settings: Settings, out: Path, force: bool) -> None:
     """给厂商的诊断包，不含个人信息和密钥 / for the vendor; holds no personal data and no secret."""
+    refuse(out, force=force)
     config, findings = examine(settings.config_path)
     if config is not None and settings.lang is None:
         settings.lang = config.lang
@@ -41,7 +44,7 @@ def support_bundle(settings: Settings, out: Path) -> None:
         return ask(config, verb, args)
 
     made = collect(config, findings, daemon, asked, SystemClock())
-    made.write(out)
+    written(out, made.archive(), force=force)
     settings.say(f"已写入 {out}：", f"written to {out}:")
     for piece in made.pieces:
         click.echo(f"  {piece.name}  {len(piece.content)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agent.catalogue import AgentError
+from agent.cli.files import force_option, written
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.screen import padded, print_json
 from agent.cli.setup import let_the_service_read
@@ -25,18 +25,17 @@ def config() -> None:
 
 
 @config.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="写入文件，不覆盖 / into a file that is not there"
-)
+@click.option("--out", type=click.Path(path_type=Path), help="写入文件 / into a file")
+@force_option
 @click.option("--example", is_flag=True, help="填入示例值 / with made-up values in the starred keys")
 @pass_settings
-def generate(settings: Settings, out: Path | None, example: bool) -> None:
+def generate(settings: Settings, out: Path | None, force: bool, example: bool) -> None:
     """带中英文注释的配置文件 / a commented file; fill in the starred keys."""
     text = config_file(example=example)
     if out is None:
         click.echo(text, nl=False)
         return
-    _written(out, text)
+    written(out, text.encode(), force=force)
     shared = let_the_service_read(out)
     count = starred()
     rights = "0640 root:kiosk-agent" if shared else "0600"
@@ -45,20 +44,6 @@ def generate(settings: Settings, out: Path | None, example: bool) -> None:
         f"written to {out} ({rights}). Fill in the {count} starred keys, then: "
         f"kiosk-agent check --no-env {out}",
     )
-
-
-def _written(out: Path, text: str) -> None:
-    """Write a new file, whole or not at all. AgentError E8308; what is there stays as it is."""
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            try:
-                file.write(text)
-                file.flush()
-            except OSError:
-                out.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise AgentError("E8308", path=out, reason=error.strerror) from error
 
 
 @config.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,11 +11,20 @@ from typing import Any
 import click
 
 from agent.catalogue import AgentError, entries
+from agent.cli.files import force_option, refuse, written
 from agent.cli.options import Settings, Verb, VerbGroup, json_option, pass_settings
 from agent.cli.screen import print_json
 from agent.config import Config
 from agent.config.schema import Face
 from agent.control.ask import ask
+
+#: Why no comparison was possible: the engine's fault, or a picture's.
+ENGINE_REASONS = {"engine_none": "E2426", "engine_missing": "E2426"}
+PICTURE_REASONS = {
+    "no_picture": ("文件不是可读的图片", "a file is no readable picture"),
+    "no_face": ("照片上找不到人脸", "no face on a picture"),
+    "several_people": ("照片上不止一人", "more than one person on a picture"),
+}
 
 
 def register(group: click.Group) -> None:
@@ -29,13 +37,15 @@ def register(group: click.Group) -> None:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="照片存到 / where to put the picture"
 )
+@force_option
 @json_option
 @pass_settings
-def capture(settings: Settings, out: Path, as_json: bool) -> None:
+def capture(settings: Settings, out: Path, force: bool, as_json: bool) -> None:
     """拍一张照片，说明是否合格 / take one picture and say whether it would do."""
+    refuse(out, force=force)
     found = settings.ask("camera.picture")
     picture = base64.b64decode(found["jpeg"])
-    _written(out, picture)
+    written(out, picture, force=force)
     if as_json:
         print_json(
             {"file": str(out), "bytes": len(picture), "reason": found["reason"], "code": found["code"]}
@@ -45,16 +55,6 @@ def capture(settings: Settings, out: Path, as_json: bool) -> None:
         settings.say(f"已保存 {out}，但不合格：{title}", f"kept as {out}, but it would not do: {title}")
     else:
         settings.say(f"已保存 {out}，画面合格", f"kept as {out}; it would do")
-
-
-def _written(out: Path, picture: bytes) -> None:
-    """Write a face for its owner's eyes alone. AgentError E8308 where that is not possible."""
-    try:
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(picture)
-    except OSError as error:
-        raise AgentError("E8308", path=out, reason=error.strerror) from error
 
 
 @click.group(cls=VerbGroup)
@@ -90,15 +90,24 @@ def compare(settings: Settings, a: Path, b: Path, as_json: bool) -> None:
                 "ms": round((time.perf_counter() - started) * 1000),
             }
         )
-    elif passed is None:
-        settings.say(f"无法比对：{verdict.reason}", f"no comparison possible: {verdict.reason}")
-    else:
+    if passed is None:
+        raise _impossible(verdict.reason, settings.language)
+    if not as_json:
         zh, en = ("通过", "passed") if passed else ("未通过", "not passed")
         numbers = (verdict.score, verdict.pass_score, verdict.cosine, verdict.threshold, verdict.model)
         settings.say(
             "{}：分值 {}（{} 起通过），余弦 {:.4f}，阈值 {}，模型 {}".format(zh, *numbers),
             "{}: score {} (passes from {}), cosine {:.4f}, threshold {}, model {}".format(en, *numbers),
         )
+
+
+def _impossible(reason: str | None, lang: str) -> AgentError:
+    """Return why two pictures could not be compared, for people; programs read the `reason`."""
+    code = ENGINE_REASONS.get(reason or "")
+    if code is not None:
+        return AgentError(code)
+    zh, en = PICTURE_REASONS.get(reason or "", (reason, reason))
+    return AgentError("E2427", why=zh if lang == "zh" else en)
 
 
 @face.command()

@@ -70,6 +70,8 @@ def main() -> None:
     """Run the command line and exit with its status."""
     # Whatever this program writes - records, keys, exports - is for its own user alone.
     os.umask(0o077)
+    # What OpenCV thinks of its own means is nothing that people or monitoring can act on.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     sys.exit(_main(sys.argv[1:]))
 
 

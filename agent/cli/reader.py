@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from agent.catalogue import AgentError, entry
+from agent.cli.files import force_option, refuse, written
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import padded, print_json
 from agent.config import Config
@@ -56,6 +56,7 @@ def register(group: click.Group) -> None:
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="解码结果存为 / where to put the picture"
 )
+@force_option
 @click.option(
     "--accept-reader",
     is_flag=True,
@@ -68,12 +69,13 @@ def devices(
     port: str | None,
     block: Path | None,
     out: Path | None,
+    force: bool,
     accept_reader: bool,
     as_json: bool,
 ) -> None:
     """列出读卡器候选设备及不可用的原因 / every device that could be a reader, and why not."""
     if block is not None:
-        _decoder_test(settings, block, out, as_json=as_json)
+        _decoder_test(settings, block, out, force=force, as_json=as_json)
     elif port is not None:
         _probe(settings, port, as_json=as_json)
     elif accept_reader:
@@ -166,14 +168,15 @@ def _accept(settings: Settings, *, as_json: bool) -> None:
         )
 
 
-def _decoder_test(settings: Settings, block: Path, out: Path | None, *, as_json: bool) -> None:
+def _decoder_test(settings: Settings, block: Path, out: Path | None, *, force: bool, as_json: bool) -> None:
+    refuse(out, force=force)
     config = settings.config()
     chosen = config.reader.photo_decoder
     started = time.monotonic()
     picture = decoder(chosen).decode(_photo_block(block.read_bytes()))
     took_ms = round(1000 * (time.monotonic() - started))
     if out is not None:
-        out.write_bytes(picture)
+        written(out, picture, force=force)
     if as_json:
         print_json(
             {
@@ -214,14 +217,22 @@ def _photo_block(content: bytes) -> bytes:
     is_flag=True,
     help="记录中保留证件内容（记入审计） / keep the card's bytes in the transcript; audited",
 )
+@force_option
 @json_option
 @pass_settings
 def read_card(
-    settings: Settings, seconds: float, reveal: bool, record: Path | None, personal: bool, as_json: bool
+    settings: Settings,
+    seconds: float,
+    reveal: bool,
+    record: Path | None,
+    personal: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """读一张卡，检查读卡器；不产生核验记录 / read one card to test the reader; makes no record."""
     if personal and record is None:
         raise click.UsageError("--with-personal-data belongs to --record")
+    refuse(record, force=force)
     config = settings.config()
     say = click.style(
         "请把证件放到读卡区（已在上面的请拿起重放）"
@@ -232,7 +243,9 @@ def read_card(
     args = {"seconds": seconds, "reveal": reveal, "record": record is not None, "personal": personal}
     answer = ask(config, "reader.read", args)
     if record is not None:
-        _write_transcript(settings, record, str(answer.pop("transcript")), personal=personal)
+        written(record, str(answer.pop("transcript")).encode(), force=force)
+        if personal:
+            _warn(settings)
     answer.pop("transcript", None)
     if answer["code"] is not None:
         raise AgentError(answer["code"], **answer["facts"])
@@ -242,17 +255,13 @@ def read_card(
         _print_card(settings, answer["card"])
 
 
-def _write_transcript(settings: Settings, path: Path, text: str, *, personal: bool) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    if personal:
-        click.echo(
-            "注意：文件中有真实证件内容，请像证件一样保管，用后删除"
-            if settings.language == "zh"
-            else "careful: the file holds a real card's content; keep it like the card, delete it afterwards",
-            err=True,
-        )
+def _warn(settings: Settings) -> None:
+    click.echo(
+        "注意：文件中有真实证件内容，请像证件一样保管，用后删除"
+        if settings.language == "zh"
+        else "careful: the file holds a real card's content; keep it like the card, delete it afterwards",
+        err=True,
+    )
 
 
 def _print_card(settings: Settings, card: dict[str, Any]) -> None:

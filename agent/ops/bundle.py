@@ -11,17 +11,14 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from agent import logs
-from agent.catalogue import AgentError
 from agent.ops.checking import Result
 from drivers.errors import CodedError
 
@@ -98,23 +95,16 @@ class Bundle:
             }
         )
 
-    def write(self, out: Path) -> None:
-        """Write the archive, for its owner alone, never over a file. AgentError E8308."""
-        try:
-            descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with (
-                os.fdopen(descriptor, "wb") as file,
-                gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
-                tarfile.open(fileobj=packed, mode="w") as archive,
-            ):
-                for piece in [Piece("manifest.json", self.manifest()), *self.pieces]:
-                    self._append(archive, piece)
-        except FileExistsError as error:
-            raise AgentError("E8308", path=out, reason=error.strerror) from error
-        except OSError as error:
-            # Half an archive would be taken for a whole one.
-            out.unlink(missing_ok=True)
-            raise AgentError("E8308", path=out, reason=error.strerror) from error
+    def archive(self) -> bytes:
+        """Return the whole as one packed archive."""
+        made = io.BytesIO()
+        with (
+            gzip.GzipFile("", "wb", fileobj=made, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            for piece in [Piece("manifest.json", self.manifest()), *self.pieces]:
+                self._append(archive, piece)
+        return made.getvalue()
 
     def _append(self, archive: tarfile.TarFile, piece: Piece) -> None:
         info = tarfile.TarInfo(f"kiosk-agent-support/{piece.name}")
