@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from agent import words
 from drivers.errors import CodedError
 
 LANGUAGES = ("zh", "en")
@@ -27,7 +28,7 @@ class AgentError(CodedError):
 
 @dataclass(frozen=True)
 class Text:
-    """One language of an entry. `title` may hold {facts}; `do` lists what to do, in order."""
+    """One language of an entry. Both may hold {facts}; `do` lists what to do, in order."""
 
     title: str
     do: tuple[str, ...] = ()
@@ -43,20 +44,32 @@ class Entry:
     exit: int
     texts: Mapping[str, Text]
 
-    def title(self, lang: str, facts: Mapping[str, str] | None = None) -> str:
-        """Return the sentence for people, its {facts} filled in; a missing fact shows as "?"."""
-        return _Lenient().vformat(self.texts[lang].title, (), dict(facts or {}))
+    def title(self, lang: str, facts: Mapping[str, object] | None = None) -> str:
+        """Return the sentence for people, its {facts} in words.
 
-    def steps(self, lang: str, facts: Mapping[str, str] | None = None) -> list[str]:
-        """Return what to do, in order."""
-        return [_Lenient().vformat(step, (), dict(facts or {})) for step in self.texts[lang].do]
+        Without facts it is only explained, and says what will stand there; one that is missing shows as "?".
+        """
+        return _filled(self.texts[lang].title, lang, facts)
+
+    def steps(self, lang: str, facts: Mapping[str, object] | None = None) -> list[str]:
+        """Return what to do, in order, filled in likewise."""
+        return [_filled(step, lang, facts) for step in self.texts[lang].do]
 
 
-class _Lenient(string.Formatter):
-    """A missing fact must not turn an error message into another error."""
+def _filled(text: str, lang: str, facts: Mapping[str, object] | None) -> str:
+    return _Filling(lang, facts).vformat(text, (), {}) if "{" in text else text
 
-    def get_value(self, key: int | str, args: Any, kwargs: Any) -> Any:
-        return kwargs.get(key, "?") if isinstance(key, str) else "?"
+
+class _Filling(string.Formatter):
+    """Facts as people read them. A missing one must not turn an error message into another error."""
+
+    def __init__(self, lang: str, facts: Mapping[str, object] | None) -> None:
+        self._lang, self._facts = lang, facts
+
+    def get_value(self, key: int | str, args: Any, kwargs: Any) -> str:
+        if self._facts is None:
+            return words.placeholder(str(key), self._lang)
+        return words.said(str(self._facts[str(key)]), self._lang) if key in self._facts else "?"
 
 
 class _Catalogue(Mapping[str, Entry]):

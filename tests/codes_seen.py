@@ -12,19 +12,23 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import messages_seen
 import pytest
 
-from agent import logs
+from agent import catalogue, logs
 from agent.board import Board
 from agent.catalogue import Entry, entries
+from drivers import errors
 from drivers.errors import CodedError
 
 CODE = re.compile(r"(?<![A-Za-z0-9])[EWI][1-8]\d{3}(?![A-Za-z0-9])")
 ROOMS = {"agent", "drivers"}
+THROUGH = {__file__, errors.__file__, catalogue.__file__}
+PROGRAM = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (catalogue, errors))
 _seen: set[str] = set()
 
 
@@ -33,6 +37,23 @@ def saw(*texts: object) -> None:
     for text in texts:
         if isinstance(text, str):
             _seen.update(CODE.findall(text))
+
+
+def met(code: str, facts: Mapping[str, object]) -> None:
+    """Take note of a code and, where the program and no test made it, of what its sentence is filled with."""
+    saw(code)
+    if _by_the_program():
+        messages_seen.tell(code, facts)
+
+
+def _by_the_program() -> bool:
+    """Return whether the nearest caller that is neither this file nor the error's own is the program's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_code.co_filename in THROUGH or frame.f_code.co_name in {"__init__", "describe"}
+    ):
+        frame = frame.f_back
+    return frame.f_code.co_filename.startswith(PROGRAM)
 
 
 def never_met(seen: Iterable[str]) -> list[str]:
@@ -46,17 +67,20 @@ class Recorder:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._missing: list[str] = []
+        self._unreadable: list[str] = []
         self._note = ""
 
     def pytest_sessionstart(self) -> None:
         """Listen where codes come into being."""
-        _listen(CodedError, "__init__", lambda error, *_: saw(error.code))
+        _listen(CodedError, "__init__", lambda error, *_: met(error.code, error.facts))
         _listen(Board, "post", lambda _board, state, *_: saw(*state.values()))
-        _listen(Board, "event", lambda _board, _facts, code, *_: saw(code))
+        _listen(Board, "event", lambda _board, facts, code, *_: met(code, facts))
+        _listen(Entry, "title", _shown)
+        _listen(Entry, "steps", _shown)
         said = logs.say
 
         def say(logger: Any, code: str, **fields: object) -> None:
-            saw(code)
+            met(code, fields)
             said(logger, code, **fields)
 
         logs.say = say
@@ -67,14 +91,18 @@ class Recorder:
             for thing in list(vars(module).values()):
                 ours = isinstance(thing, type) and thing.__module__ == module.__name__ and thing is not Entry
                 if ours and "code" in getattr(thing, "__dataclass_fields__", {}):
-                    _listen(thing, "__init__", lambda made, *_: saw(made.code))
+                    _listen(thing, "__init__", _made)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Hand in what was seen; at the end of a whole run, judge."""
         if hasattr(self._config, "workeroutput"):
             self._config.workeroutput["codes"] = sorted(_seen)
+            self._config.workeroutput["messages"] = messages_seen.all_told()
             return
+        self._unreadable = messages_seen.faults(messages_seen.all_told())
+        if self._unreadable and not self._reports("failed"):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if name := os.environ.get("CODES_SEEN"):  # parts of the suite, run one by one, add up in a file
             _added_up(Path(name))
         if not self._whole(session):
@@ -88,7 +116,9 @@ class Recorder:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take what a worker of pytest-xdist saw."""
-        saw(*getattr(node, "workeroutput", {}).get("codes", ()))
+        output = getattr(node, "workeroutput", {})
+        saw(*output.get("codes", ()))
+        messages_seen.handed_in(output.get("messages", ()))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Name the codes that no test raised."""
@@ -109,6 +139,17 @@ class Recorder:
     def _reports(self, outcome: str) -> list[Any]:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         return list(reporter.stats.get(outcome, [])) if reporter else []
+
+
+def _made(made: Any, *_: object) -> None:
+    if isinstance(made.code, str):
+        met(made.code, getattr(made, "facts", {}))
+
+
+def _shown(said: Entry, keywords: Mapping[str, Any], _lang: str, facts: Any = None) -> None:
+    facts = keywords.get("facts", facts)
+    if facts is not None and _by_the_program():  # without facts the sentence itself is explained
+        messages_seen.tell(said.code, facts)
 
 
 def _listen(owner: type, name: str, note: Callable[..., None]) -> None:

@@ -90,7 +90,7 @@ def _reason(reason: str, *, zh: bool) -> str:
 
 
 @followups.command("show")
-@click.argument("id_")
+@click.argument("id_", metavar="ID")
 @json_option
 @pass_settings
 def show(settings: Settings, id_: str, as_json: bool) -> None:
@@ -103,7 +103,7 @@ def show(settings: Settings, id_: str, as_json: bool) -> None:
 
 
 @followups.command("close")
-@click.argument("id_")
+@click.argument("id_", metavar="ID")
 @click.option("--how", required=True, help="如何处理的 / how it was settled")
 @json_option
 @pass_settings

@@ -15,6 +15,7 @@ import agent.cli
 from agent import __version__
 from agent.cli.options import Settings, VerbGroup
 from agent.cli.screen import complain, complain_of_config
+from agent.cli.speech import asked_for, speak
 from drivers.errors import CodedError
 
 UNEXPECTED = 1
@@ -30,7 +31,7 @@ QUICK = {
     "check": "run",
     "reload": "run",
 }
-NO_VERBS = {"main", "options", "screen"}
+NO_VERBS = {"main", "options", "screen", "speech", "click_zh"}
 
 
 class Verbs(VerbGroup):
@@ -61,7 +62,12 @@ def _files() -> list[str]:
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="kiosk-agent", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__,
+    prog_name="kiosk-agent",
+    message="%(prog)s %(version)s",
+    help="显示版本 / show the version",
+)
 def cli() -> None:
     """人脸核验终端代理 / agent beside the face-recognition kiosk."""
 
@@ -77,6 +83,7 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> int:
     settings = Settings()
+    speak(asked_for(arguments, settings.config_path))
     try:
         status = cli.main(arguments, prog_name="kiosk-agent", standalone_mode=False, obj=settings)
         return status if isinstance(status, int) else 0

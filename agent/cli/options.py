@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agent.cli.speech import Speaking, speak
+
 if TYPE_CHECKING:
     from agent.config import Config
 
 DEFAULT_CONFIG = Path("/etc/kiosk-agent/config.yaml")
 DEFAULT_STATE = "/var/lib/kiosk-agent"
+#: Longer than any help.
+WHOLE = 1000
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,6 +93,8 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 def _remember(context: click.Context, option: click.Parameter, value: Any) -> None:
     if value is not None and option.name is not None:
         setattr(context.ensure_object(Settings), option.name, value)
+        if option.name == "lang":
+            speak(value)
 
 
 def shared_options() -> list[click.Parameter]:
@@ -107,11 +113,17 @@ def shared_options() -> list[click.Parameter]:
 
 
 class Verb(click.Command):
-    """A command that takes the shared options behind its name as well."""
+    """A command that takes the shared options behind its name as well and explains itself in one language."""
+
+    context_class = Speaking
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += shared_options()
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the line of a list of commands: uncut, for only one of its two halves is shown."""
+        return super().get_short_help_str(WHOLE)
 
 
 class VerbGroup(click.Group):
@@ -119,10 +131,15 @@ class VerbGroup(click.Group):
 
     command_class = Verb
     group_class = type
+    context_class = Speaking
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += shared_options()
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the line of a list of commands, likewise."""
+        return super().get_short_help_str(WHOLE)
 
 
 def yes_option(function: F) -> F:

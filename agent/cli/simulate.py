@@ -66,7 +66,7 @@ def simulate() -> None:
     "faults",
     multiple=True,
     metavar="NAME=VALUE",
-    help="noise, checksum, silence, hang_after, lenient, step=read, times=1 ... / 名称写错时列出全部",
+    help="出错方式；写错时列出全部及其含义 / a fault; a wrong name lists them all with their meaning",
 )
 @pass_settings
 def reader(
@@ -117,7 +117,7 @@ def reader(
     "faults",
     multiple=True,
     metavar="NAME=VALUE",
-    help="每 N 个请求一次 / every Nth request: lost-answer, reset, unavailable, forge, delay ...",
+    help="每 N 个请求一次，写错时列出全部：lost-answer … / every Nth request; a wrong name lists them all",
 )
 @click.option(
     "--manner",

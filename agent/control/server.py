@@ -121,7 +121,7 @@ def _listening(path: Path) -> socket.socket:
         listening.listen(MAX_CALLERS)
     except OSError as error:
         listening.close()
-        raise AgentError("E8205", path=path, reason=error.strerror) from error
+        raise AgentError("E8205", path=path, reason=error.strerror or error) from error
     return listening
 
 

@@ -1,0 +1,120 @@
+"""Facts in words: Chinese sentences hold no English, and English stays what the program wrote."""
+
+from __future__ import annotations
+
+import ast
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import messages_seen
+import pytest
+from hypothesis import strategies as st
+
+from agent import words
+from agent.catalogue import AgentError, describe, entries, entry
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted([*ROOT.glob("agent/**/*.py"), *ROOT.glob("drivers/**/*.py")])
+#: Facts of these names are shown in a sentence of some code.
+SHOWN = frozenset[str]().union(*(messages_seen.placeholders(code) for code in entries()))
+
+
+@pytest.mark.parametrize(
+    ("fact", "chinese"),
+    [
+        ("not there", "不存在"),
+        ("answer to find card", "“找卡”的应答"),
+        ("spoilt frame (checksum)", "损坏的帧（校验和不符）"),
+        ("realName: 15 bytes in UTF-8, VARCHAR(10)", "姓名（realName）：UTF-8 编码 15 字节，超过 10"),
+        ("station, uploader", "刷卡、上传"),
+        ("parked/discarded", "被拒、已放弃"),
+        ("/dev/console/ready: not there", "/dev/console/ready：不存在"),
+        ("self-signed certificate; issuer CN=Gateway", "自签名证书；签发者“CN=Gateway”"),
+        ("/var/lib/ready,held", "/var/lib/ready,held"),
+        ("12,345", "12,345"),
+    ],
+)
+def test_a_fact_reads_as_chinese_and_stays_english_in_english(fact: str, chinese: str) -> None:
+    assert words.said(fact, "zh") == chinese
+    assert words.said(fact, "en") == fact
+
+
+def test_a_code_word_is_spelt_out_in_english_too() -> None:
+    error = AgentError("I2004", reason="below_threshold")
+    assert describe(error, "en") == "faces not compared (below the threshold) (I2004)"
+    assert describe(error, "zh") == "未能比对人脸（低于阈值）（I2004）"
+
+
+def test_what_is_only_explained_says_what_will_stand_there() -> None:
+    assert entry("E1101").title("zh") == "未找到读卡器（〈端口〉）"
+    assert entry("E1101").title("en") == "card reader not found (<port>)"
+    assert entry("E7208").steps("zh")[0].startswith("把密钥放入 〈目录〉")
+
+
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_every_placeholder_has_a_name_in_both_languages(name: str) -> None:
+    zh, en = words.placeholder(name, "zh"), words.placeholder(name, "en")
+    assert zh[0] + zh[-1] == "〈〉"
+    assert not messages_seen.WORD.findall(zh)
+    assert en.isascii()
+
+
+@hypothesis.given(st.text(max_size=40))
+def test_whatever_a_fact_holds_it_can_be_said(fact: str) -> None:
+    assert bool(words.said(fact, "zh")) == bool(fact)
+
+
+@pytest.mark.parametrize("code", sorted(entries()))
+def test_a_chinese_sentence_holds_no_english_of_its_own(code: str) -> None:
+    assert messages_seen.english(entry(code).title("zh")) == []
+
+
+def literals(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield the facts that a module passes as plain text: line, name, value."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Call) or not any(
+            isinstance(given, ast.Constant) and given.value in entries() for given in node.args
+        ):
+            continue
+        for fact in node.keywords:
+            if fact.arg in SHOWN - messages_seen.GIVEN and isinstance(
+                fact.value, (ast.Constant, ast.JoinedStr)
+            ):
+                yield node.lineno, fact.arg, _text(fact.value)
+
+
+def _text(value: ast.Constant | ast.JoinedStr) -> str:
+    """Return a constant, or an f-string with a number in each of its holes."""
+    if isinstance(value, ast.Constant):
+        return str(value.value)
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in value.values)
+
+
+def test_what_the_program_writes_into_a_sentence_has_chinese_words() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}={text}"
+        for path in SOURCES
+        for line, name, text in literals(path)
+        if messages_seen.english(words.said(text, "zh"))
+    ]
+    assert found == []
+
+
+def test_a_run_is_judged_by_what_was_filled_in() -> None:
+    told = ['["E1102", {"port": "/dev/x", "reason": "nobody translated this"}]', '["E1101", {}]']
+    said = messages_seen.faults(told)
+    assert [fault.partition(":")[0] for fault in said] == ["E1101", "E1102"]
+    assert "nobody says what port is" in said[0]
+    assert "nobody translated this" in said[1]
+    assert messages_seen.faults(['["E1102", {"port": "/dev/x", "reason": "not there"}]']) == []
+
+
+def test_both_languages_of_the_words_have_the_same_holes() -> None:
+    def holes(text: str) -> set[str]:
+        return {name for _, name, _, _ in string.Formatter().parse(text.replace("'}'", "")) if name}
+
+    for english, given in words.table()["values"].items():
+        chinese = given if isinstance(given, str) else given[0]
+        assert holes(chinese) <= holes(english), english
