@@ -17,6 +17,7 @@ from agent.catalogue import AgentError, describe, entries, entry
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("agent/**/*.py"), *ROOT.glob("drivers/**/*.py")])
+CODES = frozenset(entries())
 #: Facts of these names are shown in a sentence of some code.
 SHOWN = frozenset[str]().union(*(messages_seen.placeholders(code) for code in entries()))
 
@@ -72,17 +73,22 @@ def test_a_chinese_sentence_holds_no_english_of_its_own(code: str) -> None:
 
 
 def literals(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield the facts that a module passes as plain text: line, name, value."""
+    """Yield the facts that a module writes beside a code as plain text: line, name, value."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if not isinstance(node, ast.Call) or not any(
-            isinstance(given, ast.Constant) and given.value in entries() for given in node.args
-        ):
+        beside = [*node.args, *node.keywords] if isinstance(node, ast.Call) else getattr(node, "elts", [])
+        coded = any(isinstance(one, ast.Constant) and one.value in CODES for one in beside)
+        raised = isinstance(node, ast.Call) and "Error" in ast.unparse(node.func)
+        if not coded and not raised:
             continue
-        for fact in node.keywords:
-            if fact.arg in SHOWN - messages_seen.GIVEN and isinstance(
-                fact.value, (ast.Constant, ast.JoinedStr)
-            ):
-                yield node.lineno, fact.arg, _text(fact.value)
+        facts = [(one.arg, one.value) for one in beside if isinstance(one, ast.keyword)]
+        for one in beside:
+            if isinstance(one, ast.Dict):
+                facts += [
+                    (str(getattr(k, "value", "")), v) for k, v in zip(one.keys, one.values, strict=True)
+                ]
+        for name, value in facts:
+            if name in SHOWN - messages_seen.GIVEN and isinstance(value, (ast.Constant, ast.JoinedStr)):
+                yield value.lineno, str(name), _text(value)
 
 
 def _text(value: ast.Constant | ast.JoinedStr) -> str:
