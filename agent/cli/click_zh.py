@@ -15,8 +15,6 @@ TEXTS = {
     "required": "必填",
     "(dynamic)": "（自动）",
     "deprecated": "已弃用",
-    "Show this message and exit.": "显示本说明",
-    "Show the version and exit.": "显示版本",
     "Error: {message}": "错误：{message}",
     "Aborted!": "已中止",
     "Try '{command} {option}' for help.": "运行 “{command} {option}” 查看用法。",

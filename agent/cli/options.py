@@ -125,6 +125,10 @@ class Verb(click.Command):
         """Return the line of a list of commands: uncut, for only one of its two halves is shown."""
         return super().get_short_help_str(WHOLE)
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return --help, explained in both languages like any other option."""
+        return _bilingual(super().get_help_option(ctx))
+
 
 class VerbGroup(click.Group):
     """A group whose commands are all of kind `Verb`, and which takes the shared options itself."""
@@ -140,6 +144,17 @@ class VerbGroup(click.Group):
     def get_short_help_str(self, limit: int = 45) -> str:
         """Return the line of a list of commands, likewise."""
         return super().get_short_help_str(WHOLE)
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return --help, likewise."""
+        return _bilingual(super().get_help_option(ctx))
+
+
+def _bilingual(helps: click.Option | None) -> click.Option | None:
+    # click makes it once, in the language of that moment.
+    if helps is not None:
+        helps.help = "显示本说明 / show this help"
+    return helps
 
 
 def yes_option(function: F) -> F:
