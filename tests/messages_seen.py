@@ -98,8 +98,8 @@ TERMS = frozenset(
 WORD = re.compile(r"(?<![A-Za-z0-9_./:+-])[A-Za-z][a-z]+(?![A-Za-z0-9_./:+]|-[A-Za-z])")
 
 
-#: What is quoted, or stands in brackets behind its Chinese name, is a value; so is what the platform says.
-VALUES = re.compile(r"“[^”]*”|（[A-Za-z]+）|\b\d{3} [A-Z]\d{4} [^；]*")
+#: What is quoted, or stands in brackets behind its Chinese name, is a value; so is what the platform says, and what is typed.
+VALUES = re.compile(r"“[^”]*”|（[A-Za-z]+）|kiosk-agent(?: [a-z-]+)+|\b\d{3} [A-Z]\d{4} [^；]*")
 
 
 def english(text: str, known: frozenset[str] = TERMS) -> list[str]:
