@@ -93,6 +93,8 @@ TERMS = frozenset(
         "url",
         "next",
         "http",
+        "status",
+        "register",
     ]
 )
 WORD = re.compile(r"(?<![A-Za-z0-9_./:+-])[A-Za-z][a-z]+(?![A-Za-z0-9_./:+]|-[A-Za-z])")
