@@ -13,7 +13,9 @@ from functools import lru_cache
 from importlib import resources
 
 #: Between the parts of a fact that has several, and what stands there in Chinese.
-_SEPARATORS = {": ": "：", ", ": "、", " | ": "、", "/": "、", ",": "、"}
+_SEPARATORS = {": ": "：", ", ": "、", "/": "、", ",": "、"}
+#: Between words of which one is to be typed as it stands.
+CHOICES = " | "
 #: These stand within paths and numbers as well: every part must be a word.
 _WITHIN = frozenset({"/", ","})
 _HOLE = re.compile(r"\\\{(\w+)\\\}")
@@ -45,6 +47,8 @@ def _in_chinese(value: str) -> str:
     known = _words().plain.get(value)
     if known is not None:
         return known[0]
+    if CHOICES in value:
+        return value
     if "; " in value:
         return "；".join(_in_chinese(part) for part in value.split("; "))
     for pattern, chinese in _words().patterns:

@@ -101,15 +101,13 @@ class Recorder:
             self._config.workeroutput["messages"] = messages_seen.all_told()
             return
         self._unreadable = messages_seen.faults(messages_seen.all_told())
-        if self._unreadable and not self._reports("failed"):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if name := os.environ.get("CODES_SEEN"):  # parts of the suite, run one by one, add up in a file
             _added_up(Path(name))
         if not self._whole(session):
             return
         self._missing = never_met(_seen)
         skipped = self._reports("skipped")
-        if self._missing and not skipped:
+        if self._unreadable or (self._missing and not skipped):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._note = f"; perhaps by one of the {len(skipped)} tests left out" if skipped else ""
 
@@ -121,10 +119,14 @@ class Recorder:
         messages_seen.handed_in(output.get("messages", ()))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Name the codes that no test raised."""
+        """Name the codes that no test raises, and the sentences that a Chinese reader stumbles over."""
         if self._missing:
             terminalreporter.section("codes that no test raises")
             terminalreporter.line(" ".join(self._missing) + self._note)
+        if self._unreadable:
+            terminalreporter.section("sentences that are not Chinese, or not filled in")
+            for fault in self._unreadable:
+                terminalreporter.line(fault)
 
     def _whole(self, session: pytest.Session) -> bool:
         """Return whether everything was run that `make test` runs, to its end."""

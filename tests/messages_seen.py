@@ -63,9 +63,11 @@ GIVEN = frozenset(
         ),
         *("key", "keys", "name", "names", "needs", "known", "field", "fields", "credential", "convention"),
         *("holder", "process", "owner", "looked_for", "verb", "command", "code", "codes", "case", "version"),
-        *("allowed", "pragma", "pattern", "value"),
+        *("allowed", "pragma", "pattern", "value", "form"),
     }
 )
+#: Filled in when it is said, for it depends on the language: agent/config/forms.py.
+LATER = frozenset({"form"})
 #: Words that are the same in Chinese: of the trade, or as the configuration, the command line or systemd write them.
 TERMS = frozenset(
     [
@@ -116,9 +118,10 @@ def faults(told: Iterable[str]) -> list[str]:
 
 def _faults(code: str, facts: Mapping[str, str]) -> Iterable[str]:
     names = placeholders(code)
-    if missing := sorted(name for name in names if facts.get(name, "?") in {"", "?", "None"}):
+    if missing := sorted(name for name in names - LATER if facts.get(name, "?") in {"", "?", "None"}):
         yield f"{code}: nobody says what {', '.join(missing)} is"
-    filled = {name: "◦" if name in GIVEN else facts.get(name, "") for name in names}
+    given = {name for name in names if name in GIVEN or words.CHOICES in facts.get(name, "")}
+    filled = {name: "◦" if name in given else facts.get(name, "") for name in names}
     said = entries()[code]
     # What the catalogue itself says is read by people (test_words.py); here it is what was filled in.
     known = TERMS | set(WORD.findall(" ".join([said.title("zh"), *said.steps("zh")])))

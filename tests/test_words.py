@@ -35,6 +35,7 @@ SHOWN = frozenset[str]().union(*(messages_seen.placeholders(code) for code in en
         ("self-signed certificate; issuer CN=Gateway", "自签名证书；签发者“CN=Gateway”"),
         ("/var/lib/ready,held", "/var/lib/ready,held"),
         ("12,345", "12,345"),
+        ("auto | none", "auto | none"),
     ],
 )
 def test_a_fact_reads_as_chinese_and_stays_english_in_english(fact: str, chinese: str) -> None:
