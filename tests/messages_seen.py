@@ -13,6 +13,7 @@ import string
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from agent import words
 from agent.catalogue import LANGUAGES, entries
 
 _told: set[str] = set()
