@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from e2e_support import Site, free_port, wait_for
 
+from agent.catalogue import entry
 from agent.clock import SystemClock
 from agent.config import Config, load
 from agent.ops import devices, machine, stored
@@ -241,6 +242,19 @@ def test_who_holds_a_device_is_named(tmp_path: Path, config: Config) -> None:
                 assert looked(devices.camera_device(camera, account, daemon=False)).code == "E2150"
         finally:
             lens.unlink()
+
+
+def test_a_fault_that_the_daemon_knows_of_is_told_with_its_facts() -> None:
+    facts = {"expected": "05.01-1", "received": "05.01-2"}
+    topics = {"reader": {"state": "down", "code": "E1109", "facts": facts}}
+    code, found = devices.topic(topics, "reader", "state", "sam_id")
+    assert code == "E1109"
+    assert facts.items() <= found.items()
+    assert "05.01-2" in entry("E1109").title("en", found)
+    assert devices.topic({"reader": {"state": "ok", "sam_id": "x"}}, "reader", "state", "sam_id") == (
+        None,
+        {"state": "ok", "sam_id": "x"},
+    )
 
 
 def test_missing_rights_name_the_group(tmp_path: Path, config: Config) -> None:

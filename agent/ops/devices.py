@@ -124,7 +124,9 @@ def camera_frame(config: Config, topics: Topics, *, daemon: bool) -> Found:
 def topic(topics: Topics, name: str, *shown: str) -> Found:
     """Return what the daemon's board says of one of its parts."""
     state = topics.get(name, {})
-    return state.get("code") or None, {key: state.get(key, "?") for key in shown}
+    told = {key: state.get(key, "?") for key in shown}
+    # With the facts of its fault, or its sentence would have gaps.
+    return state.get("code") or None, told | dict(state.get("facts", {}))
 
 
 def models(config: Config) -> Found:
