@@ -9,6 +9,7 @@ import click
 
 from agent.catalogue import AgentError, entry
 from agent.cli import platform_words as words
+from agent.cli.asking import agreed
 from agent.cli.options import Settings, Verb, json_option, pass_settings, yes_option
 from agent.cli.screen import device_lines, print_json, shown, table
 from agent.cli.status import QUEUE
@@ -59,14 +60,14 @@ def register_device(
     _show_registration(settings, config, known, ENABLED if status is None else status)
     asks = not yes and sys.stdin.isatty()
     if asks:
-        click.confirm(settings.words(words.REGISTER[status]), abort=True, err=True)
+        agreed(settings, *words.REGISTER[status])
     args = {"status": status, "confirmed": enabled_there}
     try:
         result = ask(config, "register", args, wait_s=_patience_s(config))
     except AgentError as error:
         if error.code != "E5115" or not asks:
             raise
-        click.confirm(settings.words(words.ENABLED_THERE), abort=True, err=True)
+        agreed(settings, *words.ENABLED_THERE)
         result = ask(config, "register", {**args, "confirmed": True}, wait_s=_patience_s(config))
     if as_json:
         print_json(result)

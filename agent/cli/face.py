@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from agent.catalogue import AgentError, entries
+from agent.cli.asking import agreed
 from agent.cli.files import force_option, refuse, written
 from agent.cli.options import Settings, Verb, VerbGroup, json_option, pass_settings
 from agent.cli.screen import print_json
@@ -123,11 +124,10 @@ def accept(settings: Settings, yes: bool, as_json: bool) -> None:
             f"模型 {state['model']}，阈值 {state['threshold']}。确认前请读 docs/face.md。",
             f"model {state['model']}, threshold {state['threshold']}. Read docs/face.md first.",
         )
-        click.confirm(
-            "已用本院真实证件试用，并接受其误拒与误认？"
-            if settings.language == "zh"
-            else "Tried with real cards of this hospital, and its errors accepted?",
-            abort=True,
+        agreed(
+            settings,
+            "已用本院真实证件试用，并接受其误拒与误认？",
+            "Tried with real cards of this hospital, and its errors accepted?",
         )
     state = ask(config, "face.accept")
     if as_json:

@@ -13,6 +13,7 @@ import click
 
 import agent.cli
 from agent import __version__
+from agent.cli.asking import Unchanged
 from agent.cli.options import Settings, VerbGroup
 from agent.cli.screen import complain, complain_of_config
 from agent.cli.speech import asked_for, speak
@@ -31,7 +32,7 @@ QUICK = {
     "check": "run",
     "reload": "run",
 }
-NO_VERBS = {"main", "options", "screen", "speech", "click_zh"}
+NO_VERBS = {"asking", "main", "options", "screen", "speech", "click_zh"}
 
 
 class Verbs(VerbGroup):
@@ -87,6 +88,9 @@ def _main(arguments: list[str]) -> int:
     try:
         status = cli.main(arguments, prog_name="kiosk-agent", standalone_mode=False, obj=settings)
         return status if isinstance(status, int) else 0
+    except Unchanged:
+        settings.say("没有改动", "nothing was changed", err=True)
+        return INTERRUPTED
     except click.Abort:
         return INTERRUPTED
     except click.ClickException as error:

@@ -82,9 +82,9 @@ class Settings:
         """Return (zh, en) in the language of the user."""
         return said[0 if self.language == "zh" else 1]
 
-    def say(self, zh: str, en: str) -> None:
+    def say(self, zh: str, en: str, *, err: bool = False) -> None:
         """Print one line in the language of the user."""
-        click.echo(zh if self.language == "zh" else en)
+        click.echo(zh if self.language == "zh" else en, err=err)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)

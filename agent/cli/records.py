@@ -5,17 +5,23 @@ Names and numbers are masked; `show --reveal` shows one record and writes that d
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
+from agent.cli import asking
 from agent.cli import outbox_words as words
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.screen import print_json, table
-from agent.control.ask import ask
 
-STATES = ("ready", "sending", "held", "parked", "delivered", "quarantined", "discarded")
+STATS = (
+    *("waiting", "ready", "sending", "held", "parked", "quarantined", "delivered"),
+    *("discarded", "given_up", "superseded", "moved", "accepted", "difference"),
+)
+LISTED = ("id", "state", "attempts", "created_at", "next_attempt_at", "last_code")
+FOUND = ("id", "state", "verified_at", "delivered_at", "request_id", "code", "exception_code")
 
 
 def register(group: click.Group) -> None:
@@ -60,11 +66,33 @@ def stats(settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json(counts)
         return
-    table(("item", "value"), counts.items())
+    _items(settings, {key: counts[key] for key in (*STATS, *(key for key in counts if key not in STATS))})
+
+
+def _items(settings: Settings, facts: Mapping[str, object]) -> None:
+    """Print facts line by line, each under what it is called."""
+    lang = settings.language
+    rows = [(words.name(key, lang), words.value(key, value, lang)) for key, value in facts.items()]
+    table(("项目", "内容") if lang == "zh" else ("item", "value"), rows)
+
+
+def _rows(settings: Settings, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Print some facts of each row side by side."""
+    lang = settings.language
+    table(
+        words.names(columns, lang),
+        [[_cell(row, column, lang) for column in columns] for row in rows],
+    )
+
+
+def _cell(row: Mapping[str, object], column: str, lang: str) -> object:
+    return words.state(row, lang) if column == "state" else words.value(column, row[column], lang)
 
 
 @outbox.command("list")
-@click.option("--state", type=click.Choice(STATES), default=None, help="只看某一状态 / only this state")
+@click.option(
+    "--state", type=click.Choice(list(words.STATES)), default=None, help="只看某一状态 / only this state"
+)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @json_option
 @pass_settings
@@ -74,20 +102,7 @@ def list_(settings: Settings, state: str | None, limit: int, as_json: bool) -> N
     if as_json:
         print_json(rows)
         return
-    table(
-        ("id", "state", "attempts", "created", "next", "code"),
-        [
-            (
-                row["id"],
-                row["state"],
-                row["attempts"],
-                row["created_at"],
-                row["next_attempt_at"],
-                row["last_code"],
-            )
-            for row in rows
-        ],
-    )
+    _rows(settings, LISTED, rows)
 
 
 @outbox.command()
@@ -104,13 +119,18 @@ def show(settings: Settings, record: str, reveal: bool, as_json: bool) -> None:
         print_json(found)
         return
     attempts, person = found.pop("attempts"), found.pop("person")
-    table(("item", "value"), [*found.items(), *(person or {}).items()])
+    found["state"] = found.pop("closed_as") or found["state"]
+    found["last_code"] = words.code(found, settings.language)
+    there = {key: value for key, value in found.items() if value not in (None, {}, False)}
+    _items(settings, {**there, **(person or {})})
+    if person is None:
+        settings.say(
+            "姓名、证件号和照片已按期删除，或无法读取", "name, number and pictures are erased, or unreadable"
+        )
     if attempts:
         click.echo()
-        table(
-            tuple(attempts[0]),
-            [tuple(row.values()) for row in attempts],
-        )
+        numbered = [{"attempt": row.pop("number"), **row} for row in attempts]
+        _rows(settings, list(numbered[0]), numbered)
 
 
 @outbox.command()
@@ -118,16 +138,23 @@ def show(settings: Settings, record: str, reveal: bool, as_json: bool) -> None:
 @pass_settings
 def find(settings: Settings, as_json: bool) -> None:
     """按证件号码查询送达情况 / was this person's verification delivered? Asks for the number."""
-    prompt = "证件号码（不回显）" if settings.language == "zh" else "card number (not shown)"
-    number = click.prompt(prompt, hide_input=True, err=True)
+    number = asking.secret(
+        settings, "证件号码（不回显）", "card number (not shown)", instead="kiosk-agent outbox find < FILE"
+    )
     rows = settings.ask("outbox.find", {"number": number})
     if as_json:
         print_json(rows)
     elif not rows:
         settings.say("没有该号码的记录", "no record of that number")
+        from agent.hmpt.checks import checksum_right  # for this alone
+
+        if not checksum_right(number.strip().upper()):
+            settings.say(
+                "此号码不是校验位正确的 18 位身份证号：请核对后重新输入",
+                "this is no 18-digit identity number with a right check digit: was it typed rightly?",
+            )
     else:
-        columns = ("id", "state", "verified_at", "delivered_at", "request_id", "code", "exception_code")
-        table(columns, [tuple(row[column] for column in columns) for row in rows])
+        _rows(settings, FOUND, rows)
 
 
 @outbox.command()
@@ -137,7 +164,8 @@ def find(settings: Settings, as_json: bool) -> None:
 def retry(settings: Settings, record: str, as_json: bool) -> None:
     """重新上传被拒或隔离的记录 / send a parked or quarantined record again."""
     result = settings.ask("outbox.retry", {"id": record})
-    report(settings, result, "已重新排队", "queued again", as_json=as_json)
+    said = words.state(result, settings.language)
+    report(settings, result, f"已恢复为：{said}", f"it is {said} again", as_json=as_json)
 
 
 AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes its place, the old one stays as it was.
@@ -147,6 +175,8 @@ AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes it
 \b
 按字还是按字节计：platform.conventions.length_unit / what a length counts says that key.
 例 / such as: kiosk-agent outbox amend ID --set nationalCode=08 --set cardEndDate=长期
+住址等请只写 --set address，随后输入，以免留在命令历史中 /
+a value that is left out is asked for, and stays out of the shell's history.
 """
 
 
@@ -160,13 +190,14 @@ AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes it
 def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bool) -> None:
     fields: dict[str, str] = {}
     for change in changes:
-        name, equals, value = change.partition("=")
-        name = name.strip()
-        if not equals or name in fields:
-            raise click.BadParameter(change, param_hint="--set FIELD=VALUE")
+        name, equals, value = (part.strip() for part in change.partition("="))
+        if name in fields:
+            raise click.BadParameter(name, param_hint="--set FIELD=VALUE")
+        if not equals and name in words.FIELDS:
+            value = asking.line(settings, name, name, instead=f"--set {name}=…")
         fields[name] = value
     result = settings.ask("outbox.amend", {"id": record, "changes": fields})
-    new, state = result["id"], result["state"]
+    new, state = result["id"], words.state(result, settings.language)
     report(settings, result, f"新记录 {new}（{state}）", f"new record {new} ({state})", as_json=as_json)
 
 
@@ -178,14 +209,10 @@ def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bo
 @pass_settings
 def discard(settings: Settings, record: str, reason: str | None, yes: bool, as_json: bool) -> None:
     """放弃一条记录（须有原因） / give a record up, for a reason; it stays in the balance."""
-    zh = settings.language == "zh"
-    why = reason or click.prompt("原因" if zh else "reason", err=True)
+    settings.ask("outbox.discardable", {"id": record})
+    why = reason if reason is not None else asking.line(settings, "原因", "reason", instead="--reason")
     if not yes:
-        click.confirm(
-            f"放弃 {record}，不再上传？" if zh else f"give up {record}, never to be sent?",
-            abort=True,
-            err=True,
-        )
+        asking.agreed(settings, f"放弃 {record}，不再上传？", f"give up {record}, never to be sent?")
     result = settings.ask("outbox.discard", {"id": record, "why": why})
     report(
         settings,
@@ -202,11 +229,8 @@ def discard(settings: Settings, record: str, reason: str | None, yes: bool, as_j
 @pass_settings
 def purge(settings: Settings, yes: bool, as_json: bool) -> None:
     """立即删除已送达记录的个人数据 / erase personal data of what is finished now; receipts stay."""
-    question = (
-        "立即删除已送达记录的照片和资料？" if settings.language == "zh" else "erase what is finished now?"
-    )
     if not yes:
-        click.confirm(question, abort=True, err=True)
+        asking.agreed(settings, "立即删除已送达记录的照片和资料？", "erase what is finished now?")
     result = settings.ask("outbox.purge")
     report(settings, result, f"已删除 {result['erased']} 条", f"{result['erased']} erased", as_json=as_json)
 
@@ -217,13 +241,8 @@ def purge(settings: Settings, yes: bool, as_json: bool) -> None:
 @pass_settings
 def adopt(settings: Settings, yes: bool, as_json: bool) -> None:
     """确认数据目录归本机所有 / these records are this machine's now: no other copy of them sends."""
-    question = (
-        "确认原机器已停用、不会再上传这些记录？"
-        if settings.language == "zh"
-        else "is the other machine out of use?"
-    )
     if not yes:
-        click.confirm(question, abort=True, err=True)
+        asking.agreed(settings, "确认原机器已停用、不会再上传这些记录？", "is the other machine out of use?")
     result = settings.ask("outbox.adopt")
     report(
         settings, result, "已确认，重启服务后开始上传", "done: restart the service to send", as_json=as_json
@@ -235,16 +254,16 @@ def adopt(settings: Settings, yes: bool, as_json: bool) -> None:
 @pass_settings
 def verify(settings: Settings, as_json: bool) -> None:
     """读取并校验全部待传记录 / read everything that waits; exit 1 when something cannot be read."""
-    config, checked = settings.config(), 0
+    checked = 0
     after: int | None = 0
     tables: str | None = None
     faults: list[dict[str, str]] = []
     while after is not None:
-        part = ask(config, "outbox.verify", {"after": after})
+        part = settings.ask("outbox.verify", {"after": after})
         checked += part["checked"]
         faults += part["faults"]
         after, tables = part["next"], tables or part["tables"]
-    difference = ask(config, "outbox.stats")["difference"]
+    difference = settings.ask("outbox.stats")["difference"]
     good = not faults and tables is None and difference == 0
     if as_json:
         result = {
@@ -260,6 +279,9 @@ def verify(settings: Settings, as_json: bool) -> None:
             f"已读 {checked} 条，不可读 {len(faults)} 条，账目差额 {difference}",
             f"{checked} read, {len(faults)} unreadable, difference {difference}",
         )
-        table(("id", "code"), [(fault["id"], fault["code"]) for fault in faults])
+        if tables is not None:
+            settings.say(f"索引表有误：{tables}", f"the small tables are damaged: {tables}")
+        if faults:
+            _rows(settings, ("id", "code"), faults)
     if not good:
         raise SystemExit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,13 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.catalogue import describe, entry
+from agent.catalogue import AgentError, describe, entry
 from agent.cli.platform_words import DEVICE, STATUS
 from drivers.errors import CodedError
 
 if TYPE_CHECKING:
     from agent.config import ConfigError
     from agent.config.schema import Device
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: Errors whose facts are a record's states.
+OF_A_RECORD = {"E3112", "E3114"}
 
 
 def print_json(value: object) -> None:
@@ -25,10 +30,11 @@ def print_json(value: object) -> None:
 
 
 def shown(value: object) -> str:
-    """Return one value for people: times in Beijing's, nothing as a dash."""
+    """Return one value for people: times in Beijing's, nothing as a dash, nothing that controls a terminal."""
     if value is None:
         return "-"
     if isinstance(value, str):
+        value = CONTROL.sub(" ", value)
         from agent.clock import SHANGHAI  # not for `--version`
 
         try:
@@ -59,6 +65,10 @@ def _cells(text: str) -> int:
 
 def complain(error: CodedError, lang: str) -> int:
     """Print an error with what to do about it. Return the exit status its code asks for."""
+    if error.code in OF_A_RECORD:
+        from agent.cli import outbox_words  # for these alone
+
+        error = AgentError(error.code, **outbox_words.facts(error.facts, lang))
     click.echo(describe(error, lang), err=True)
     for number, step in enumerate(entry(error.code).steps(lang, error.facts), start=1):
         click.echo(f"  {number}. {step}", err=True)

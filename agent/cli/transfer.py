@@ -14,6 +14,7 @@ import click
 from agent import keys as own_keys
 from agent import passphrase
 from agent.catalogue import AgentError
+from agent.cli import asking
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.records import outbox, report
 from agent.config import Config
@@ -42,13 +43,7 @@ def _passphrase(settings: Settings, file: Path | None, *, new: bool) -> str:
     if file is not None:
         secret = _first_line(file)
     else:
-        zh = settings.language == "zh"
-        secret = click.prompt(
-            "口令" if zh else "passphrase",
-            hide_input=True,
-            err=True,
-            confirmation_prompt=("再输入一次" if zh else "once more") if new else False,
-        )
+        secret = asking.secret(settings, "口令", "passphrase", instead="--passphrase-file", twice=new)
     if new:
         passphrase.check(secret)
     return secret
@@ -105,6 +100,12 @@ def export(
         f"{count} records and {alone} follow-ups without one exported to {out}",
     )
     report(settings, result, *text, as_json=as_json)
+    if result["left"] and not as_json:
+        left = " ".join(result["left"])
+        settings.say(
+            f"未移交，仍留在本机（正在上传或无法读取）：{left}",
+            f"not handed over, they stay here (being sent, or unreadable): {left}",
+        )
 
 
 def _write_pieces(
@@ -152,6 +153,8 @@ def import_(settings: Settings, file: Path, passphrase_file: Path | None, as_jso
         f"already, {unreadable} unreadable before; {followups} follow-ups without a record",
     )
     report(settings, result, *text, as_json=as_json)
+    if unreadable and not as_json:
+        click.echo(" ".join(result["unreadable"]))
 
 
 def _count(result: dict[str, Any], answer: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import click
 
 from agent.catalogue import entry
 from agent.cli import platform_words as words
+from agent.cli.asking import agreed
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings, yes_option
 from agent.cli.screen import print_json, shown, table
 from agent.clock import SystemClock
@@ -61,7 +62,7 @@ def show_platform(settings: Settings, as_json: bool) -> None:
 def accept_unsigned(settings: Settings, yes: bool, as_json: bool) -> None:
     """重新接受未签名的应答 / take unsigned answers again; the next signed one ends that."""
     if not yes:
-        click.confirm(settings.words(words.NO_LONGER_SIGNS), abort=True, err=True)
+        agreed(settings, *words.NO_LONGER_SIGNS)
     result = ask(settings.config(), "platform.accept_unsigned")
     if as_json:
         print_json(result)
@@ -91,7 +92,7 @@ def accept(settings: Settings, yes: bool, as_json: bool) -> None:
     if not yes:
         now = SystemClock().now().isoformat()
         click.echo(shown(now), err=True)
-        click.confirm(settings.words(words.TIME_IS_RIGHT), abort=True, err=True)
+        agreed(settings, *words.TIME_IS_RIGHT)
     _report(settings, ask(settings.config(), "clock.accept"), as_json=as_json)
 
 

@@ -22,6 +22,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
     return {
         "outbox.retry": lambda args, caller: _retry(powers, str(args["id"]), caller),
         "outbox.amend": lambda args, caller: _amend(powers, str(args["id"]), dict(args["changes"]), caller),
+        "outbox.discardable": lambda args, _caller: _discardable(powers, str(args["id"])),
         "outbox.discard": lambda args, caller: _discard(powers, str(args["id"]), str(args["why"]), caller),
         "outbox.purge": lambda _args, caller: _purge(powers, caller),
         "outbox.adopt": lambda _args, caller: _adopt(powers, caller),
@@ -59,8 +60,16 @@ def _amend(powers: Powers, record: str, changes: Mapping[str, object], caller: C
     return {"id": new, "state": state, "supersedes": record}
 
 
+def _discardable(powers: Powers, record: str) -> dict[str, Any]:
+    """Look before anybody is asked for a reason. AgentError as giving the record up would raise it."""
+    powers.own.outbox.administration.discardable(record)
+    return {"id": record}
+
+
 def _discard(powers: Powers, record: str, why: str, caller: Caller) -> dict[str, Any]:
-    reason = " ".join(why.split())[:MAX_REASON]
+    # What controls a terminal would act on whoever reads it in `show`.
+    reason = "".join(one if one.isprintable() else " " for one in why)
+    reason = " ".join(reason.split())[:MAX_REASON]
     if not reason:
         raise AgentError("E3126")
     powers.own.outbox.administration.discard(record, caller.name, reason)

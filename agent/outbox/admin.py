@@ -177,10 +177,16 @@ def discard(
     failed verification - or one that nobody can read - leaves only after an export.
     """
     with transaction(connection, durable=True):
-        row = in_state(connection, record, "ready", "held", "parked", "quarantined")
-        if row["exported_at"] is None and _may_be_failed(connection, vault, row):
-            raise AgentError("E3120", record=record)
+        row = discardable(connection, vault, record)
         _close(connection, row, closed_as, who, why, now)
+
+
+def discardable(connection: sqlite3.Connection, vault: Vault, record: str) -> sqlite3.Row:
+    """Return the meta row of a record that may be discarded now. AgentError as `discard`."""
+    row = in_state(connection, record, "ready", "held", "parked", "quarantined")
+    if row["exported_at"] is None and _may_be_failed(connection, vault, row):
+        raise AgentError("E3120", record=record)
+    return row
 
 
 def _may_be_failed(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) -> bool:

@@ -97,6 +97,10 @@ class Administration:
             )
         )
 
+    def discardable(self, record: str) -> None:
+        """Return when a record could be given up now. AgentError as `discard` raises it."""
+        self._owner.run(partial(admin.discardable, vault=self._vault, record=record))
+
     def discard(self, record: str, who: str, why: str) -> None:
         """Give a record up. AgentError E3120 for a failed verification without a sealed export."""
         self._discard(record, "given_up", who, why)
