@@ -30,7 +30,7 @@ def print_json(value: object) -> None:
 
 
 def shown(value: object) -> str:
-    """Return one value for people: times in Beijing's, nothing as a dash, nothing that controls a terminal."""
+    """Return one value for people: times in Beijing's, nothing as a dash, no control characters."""
     if value is None:
         return "-"
     if isinstance(value, str):
