@@ -18,7 +18,7 @@ def agreed(settings: Settings, zh: str, en: str) -> None:
     """Ask whether to go on. Unchanged when the answer is no, AgentError E8314 where nobody can answer."""
     if not sys.stdin.isatty():
         raise AgentError("E8314", instead="--yes")
-    if not click.confirm(_in(settings, zh, en), err=True):
+    if not click.confirm(settings.words((zh, en)), err=True):
         raise Unchanged
 
 
@@ -26,7 +26,7 @@ def line(settings: Settings, zh: str, en: str, *, instead: str) -> str:
     """Ask for a line of text. AgentError E8314, naming what stands in for a person, where nobody answers."""
     if not sys.stdin.isatty():
         return _piped(instead)
-    answer: str = click.prompt(_in(settings, zh, en), err=True)
+    answer: str = click.prompt(settings.words((zh, en)), err=True)
     return answer
 
 
@@ -38,11 +38,11 @@ def secret(settings: Settings, zh: str, en: str, *, instead: str, twice: bool = 
     if not sys.stdin.isatty():
         return _piped(instead)
     while True:
-        answer: str = click.prompt(_in(settings, zh, en), hide_input=True, err=True)
-        again = _in(settings, "再输入一次", "once more")
+        answer: str = click.prompt(settings.words((zh, en)), hide_input=True, err=True)
+        again = settings.words(("再输入一次", "once more"))
         if not twice or click.prompt(again, hide_input=True, err=True) == answer:
             return answer
-        click.echo(_in(settings, "两次输入不一致，请重新输入", "these two differ: type it again"), err=True)
+        click.echo(settings.words(("两次输入不一致，请重新输入", "these two differ: type it again")), err=True)
 
 
 def _piped(instead: str) -> str:
@@ -51,6 +51,3 @@ def _piped(instead: str) -> str:
         raise AgentError("E8314", instead=instead)
     return answer
 
-
-def _in(settings: Settings, zh: str, en: str) -> str:
-    return zh if settings.language == "zh" else en
