@@ -42,7 +42,7 @@ def secret(settings: Settings, zh: str, en: str, *, instead: str, twice: bool = 
         again = settings.words(("再输入一次", "once more"))
         if not twice or click.prompt(again, hide_input=True, err=True) == answer:
             return answer
-        click.echo(settings.words(("两次输入不一致，请重新输入", "these two differ: type it again")), err=True)
+        settings.say("两次输入不一致，请重新输入", "these two differ: type it again", err=True)
 
 
 def _piped(instead: str) -> str:
@@ -50,4 +50,3 @@ def _piped(instead: str) -> str:
     if not answer:
         raise AgentError("E8314", instead=instead)
     return answer
-

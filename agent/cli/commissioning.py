@@ -11,8 +11,8 @@ from agent.catalogue import AgentError, entry
 from agent.cli import platform_words as words
 from agent.cli.asking import agreed
 from agent.cli.options import Settings, Verb, json_option, pass_settings, yes_option
+from agent.cli.outbox_words import STATES
 from agent.cli.screen import device_lines, print_json, shown, table
-from agent.cli.status import QUEUE
 from agent.config import Config
 from agent.control.ask import ask
 from agent.inservice import DISABLED, ENABLED
@@ -106,7 +106,7 @@ def upload(settings: Settings, record: str, dry_run: bool, as_json: bool) -> Non
     if as_json:
         print_json(found)
         return
-    state = settings.words(QUEUE.get(found["state"], (found["state"],) * 2))
+    state = settings.words(STATES.get(found["state"], (found["state"],) * 2))
     settings.say(f"记录 {record}（{state}）若现在上传：", f"record {record} ({state}), if sent now:")
     _print_request(settings, found)
     click.echo()

@@ -13,7 +13,7 @@ import click
 
 from agent.cli import asking
 from agent.cli import outbox_words as words
-from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
+from agent.cli.options import Settings, VerbGroup, json_option, pass_settings, yes_option
 from agent.cli.screen import print_json, table
 
 STATS = (
@@ -204,7 +204,7 @@ def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bo
 @outbox.command()
 @click.argument("record")
 @click.option("--reason", default=None, help="原因（必填） / why")
-@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@yes_option
 @json_option
 @pass_settings
 def discard(settings: Settings, record: str, reason: str | None, yes: bool, as_json: bool) -> None:
@@ -224,7 +224,7 @@ def discard(settings: Settings, record: str, reason: str | None, yes: bool, as_j
 
 
 @outbox.command()
-@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@yes_option
 @json_option
 @pass_settings
 def purge(settings: Settings, yes: bool, as_json: bool) -> None:
@@ -236,7 +236,7 @@ def purge(settings: Settings, yes: bool, as_json: bool) -> None:
 
 
 @outbox.command()
-@click.option("--yes", is_flag=True, help="不再询问 / do not ask")
+@yes_option
 @json_option
 @pass_settings
 def adopt(settings: Settings, yes: bool, as_json: bool) -> None:
