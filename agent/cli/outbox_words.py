@@ -88,6 +88,7 @@ HOLDS: Mapping[str, Words] = {
     "issuer": ("签发机关", "issuing authority"),
     "clock": ("可信的时间", "a trusted time"),
     "field": ("字段不合要求", "field"),
+    "device": ("设备已停用", "device out of service"),
 }
 #: Values that are words, by the key under which they stand.
 VALUES: Mapping[str, Mapping[str, Words]] = {
