@@ -18,7 +18,7 @@ def agreed(settings: Settings, zh: str, en: str) -> None:
     """Ask whether to go on. Unchanged when the answer is no, AgentError E8314 where nobody can answer."""
     if not sys.stdin.isatty():
         raise AgentError("E8314", instead="--yes")
-    if not click.confirm(settings.words((zh, en)), err=True):
+    if not click.confirm(_words(settings, zh, en), err=True):
         raise Unchanged
 
 
@@ -26,7 +26,7 @@ def line(settings: Settings, zh: str, en: str, *, instead: str) -> str:
     """Ask for a line of text. AgentError E8314, naming what stands in for a person, where nobody answers."""
     if not sys.stdin.isatty():
         return _piped(instead)
-    answer: str = click.prompt(settings.words((zh, en)), err=True)
+    answer: str = click.prompt(_words(settings, zh, en), err=True)
     return answer
 
 
@@ -38,11 +38,18 @@ def secret(settings: Settings, zh: str, en: str, *, instead: str, twice: bool = 
     if not sys.stdin.isatty():
         return _piped(instead)
     while True:
-        answer: str = click.prompt(settings.words((zh, en)), hide_input=True, err=True)
+        answer: str = click.prompt(_words(settings, zh, en), hide_input=True, err=True)
         again = settings.words(("再输入一次", "once more"))
         if not twice or click.prompt(again, hide_input=True, err=True) == answer:
             return answer
         settings.say("两次输入不一致，请重新输入", "these two differ: type it again", err=True)
+
+
+def _words(settings: Settings, zh: str, en: str) -> str:
+    """Return a question in the language of the user, which the configuration may have to tell first."""
+    if settings.lang is None:
+        settings.state_dir()
+    return settings.words((zh, en))
 
 
 def _piped(instead: str) -> str:
