@@ -77,7 +77,7 @@ def history(site: Site) -> dict[str, str]:
             ids[name] = put(own, failed(one) if name == "failed" else one)
             claim = own.outbox.claim(own.clock.now())
             assert claim is not None
-            held = SettleHeld({Hold.FIELD: "operationUser: too long"})
+            held = SettleHeld({Hold.FIELD: "operationUser: 12 chars, at most 10"})
             own.outbox.settle(claim, held if name == "held" else SettleParked("E5101", "A2301"))
         ids["ready"] = put(own, verification(number="45010219900101009X"))
     return ids

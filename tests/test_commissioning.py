@@ -168,7 +168,9 @@ def test_what_keeps_a_record_from_being_sent_is_named(site: Site) -> None:
     assert [one["field"] for one in found["problems"]] == ["operationUser"]
     assert found["body"] is None
     assert "operationUser" in site.cli("upload", "--dry-run", bad, "--lang", "en").stdout
-    assert answered(site, "upload", "--dry-run", ids["held"])["holds"] == {"field": "operationUser: too long"}
+    assert answered(site, "upload", "--dry-run", ids["held"])["holds"] == {
+        "field": "operationUser: 12 chars, at most 10"
+    }
     assert answered(site, "upload", "--dry-run", ids["parked"])["state"] == "parked"
     refused(site, "E3110", "upload", "--dry-run", "f" * 32)
     assert site.cli("upload", ids["ready"]).returncode == 2, "without --dry-run it is the daemon's job"

@@ -14,10 +14,10 @@ from admin_support import answered, history, owned, refused, secret_file, typed
 from e2e_support import Site
 from outbox_support import NUMBER, verification
 
+from agent.balance import STATES
 from agent.cli import outbox_words as words
 from agent.config.schema import Conventions
 from agent.hmpt import checks
-from agent.outbox.ledger import STATES
 from agent.outbox.rows import AttemptRow, Found, RecordRow
 from agent.records import FaceResult, Hold
 
