@@ -121,7 +121,11 @@ def test_cases_are_listed_masked_shown_one_by_one_and_closed_by_name(window: Win
     assert (row["id"], row["reason"]) == (failed.id, "failed")
     assert NUMBER not in json.dumps(row)
     assert NAME not in json.dumps(row, ensure_ascii=False)
-    assert window.ask("followups.show", id=failed.id) == {"id": failed.id, "name": NAME, "number": NUMBER}
+    masked = window.ask("followups.show", id=failed.id)
+    assert (masked["name"], masked["number"]) == (row["name"], row["number"])
+    assert window.own.audit.count("followup.revealed") == 0
+    found = window.ask("followups.show", id=failed.id, reveal=True)
+    assert found == {"id": failed.id, "name": NAME, "number": NUMBER}
     assert window.own.audit.count("followup.revealed") == 1, "looking at a list reveals nobody"
     with pytest.raises(AgentError, match="E3131"):
         window.ask("followups.close", id=failed.id, how=" ")

@@ -91,11 +91,14 @@ def _reason(reason: str, *, zh: bool) -> str:
 
 @followups.command("show")
 @click.argument("id_", metavar="ID")
+@click.option(
+    "--reveal", is_flag=True, help="显示完整姓名和号码（记入审计） / show name and number (audited)"
+)
 @json_option
 @pass_settings
-def show(settings: Settings, id_: str, as_json: bool) -> None:
-    """是谁（查看会记入审计） / whom it is about; looking is audited."""
-    found = settings.ask("followups.show", {"id": id_})
+def show(settings: Settings, id_: str, reveal: bool, as_json: bool) -> None:
+    """是谁，默认遮盖 / whom it is about, masked."""
+    found = settings.ask("followups.show", {"id": id_, "reveal": reveal})
     if as_json:
         print_json(found)
     else:

@@ -21,7 +21,7 @@ class Acts:
         self._powers = powers
         self._verbs = handlers(powers)
 
-    def do(self, verb: str, **args: str) -> Any:
+    def do(self, verb: str, **args: str | bool) -> Any:
         """Return a verb's result. AgentError as the verb raises it."""
         return self._verbs[verb](args, self.caller())
 

@@ -137,7 +137,7 @@ def _acting(part: Blueprint, behind: Behind) -> None:
 
     @part.post("/api/page/followups/<case>/reveal")
     def reveal_followup(case: str) -> Response:
-        return jsonify({**acts.do("followups.show", id=case), "seconds": REVEAL_S})
+        return jsonify({**acts.do("followups.show", id=case, reveal=True), "seconds": REVEAL_S})
 
     @part.post("/api/page/followups/<case>/close")
     def close_followup(case: str) -> Response:

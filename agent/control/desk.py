@@ -36,7 +36,9 @@ def verbs(powers: Powers) -> dict[str, Handler]:
         "desk.sign_in": lambda args, caller: _sign_in(powers, str(args["name"]), caller),
         "desk.sign_out": lambda args, caller: _sign_out(powers, caller),
         "followups.list": lambda args, caller: _followups(powers),
-        "followups.show": lambda args, caller: _followup(powers, str(args["id"]), caller),
+        "followups.show": lambda args, caller: _followup(
+            powers, str(args["id"]), caller, reveal=bool(args.get("reveal"))
+        ),
         "followups.close": lambda args, caller: _close(powers, str(args["id"]), str(args["how"]), caller),
     }
 
@@ -167,9 +169,17 @@ def _masked(powers: Powers, case: str, rule: Mask) -> tuple[str, str]:
     return masks.name(person.name, rule.name), masks.number(person.number, rule.number)
 
 
-def _followup(powers: Powers, case: str, caller: Caller) -> dict[str, Any]:
-    person = FollowUps(powers.own.outbox, powers.own.audit).person(case, caller.name)
-    return {"id": case, "name": person.name, "number": person.number}
+def _followup(powers: Powers, case: str, caller: Caller, *, reveal: bool) -> dict[str, Any]:
+    """Return whom a case is about: masked, or in full, which is audited."""
+    if reveal:
+        person = FollowUps(powers.own.outbox, powers.own.audit).person(case, caller.name)
+        return {"id": case, "name": person.name, "number": person.number}
+    person, rule = powers.own.outbox.followups.person(case), powers.current().console.mask
+    return {
+        "id": case,
+        "name": masks.name(person.name, rule.name),
+        "number": masks.number(person.number, rule.number),
+    }
 
 
 def _close(powers: Powers, case: str, how: str, caller: Caller) -> dict[str, Any]:
