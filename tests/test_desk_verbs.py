@@ -56,7 +56,7 @@ class Window:
     def _look_again(self) -> None:
         self.looked_again += 1
 
-    def ask(self, verb: str, **args: str) -> Any:
+    def ask(self, verb: str, **args: str | bool) -> Any:
         return self._verbs[verb](args, NURSE)
 
     def ask_without_daemon(self, verb: str, **args: str) -> Any:
