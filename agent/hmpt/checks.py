@@ -47,9 +47,13 @@ class Problem:
     code: str
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Put the field among the facts: the sentence names it."""
+        object.__setattr__(self, "facts", {**self.facts, "field": self.field})
+
     def told(self, lang: str) -> str:
         """Return it as a sentence."""
-        return entry(self.code).title(lang, {**self.facts, "field": self.field})
+        return entry(self.code).title(lang, self.facts)
 
     @property
     def reason(self) -> str:
@@ -58,7 +62,7 @@ class Problem:
 
     def error(self) -> AgentError:
         """Return it as the error of whoever entered the value."""
-        return AgentError(self.code, **{**self.facts, "field": self.field})
+        return AgentError(self.code, **self.facts)
 
 
 def problems(
