@@ -8,12 +8,15 @@ automatic registration undoes it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from agent.config.schema import Device
-from agent.outbox import Outbox
-from agent.records import Verification
+if TYPE_CHECKING:  # `status` without a daemon asks here, and loads none of these
+    from agent.config.schema import Device
+    from agent.outbox import Outbox
+    from agent.records import Verification
 
 #: `status` of table 4.1.
 ENABLED, DISABLED = 0, 1
@@ -30,8 +33,11 @@ class Service:
     who: str
 
 
+_PREFIX = "service:"
+
+
 def _name(machine_code: str, device_no: str) -> str:
-    return f"service:{machine_code}:{device_no}"
+    return f"{_PREFIX}{machine_code}:{device_no}"
 
 
 def last_word(outbox: Outbox, device: Device | Verification) -> Service | None:
@@ -44,6 +50,16 @@ def out_of_service(outbox: Outbox, device: Device | Verification) -> Service | N
     """Return since when, and by whom, a device is out of service; None while it is in service."""
     said = last_word(outbox, device)
     return said if said is not None and said.status == DISABLED else None
+
+
+def devices_out(settings: Mapping[str, str]) -> dict[str, Service]:
+    """Return the devices out of service by what an outbox has stored: number -> the word on it."""
+    words = {
+        name.rpartition(":")[2]: Service(**json.loads(stored))
+        for name, stored in settings.items()
+        if name.startswith(_PREFIX)
+    }
+    return {device_no: word for device_no, word in words.items() if word.status == DISABLED}
 
 
 def status(outbox: Outbox, device: Device | Verification) -> int:

@@ -13,13 +13,17 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from types import TracebackType
 from typing import TextIO
 
 from agent import journal, sm
 from agent.catalogue import entry
 from agent.repeats import Repeats
 from drivers.errors import CodedError
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 #: What goes over the reader's line, below everything else; drivers.transport.traced says how much of it.
@@ -93,6 +97,21 @@ class LineFormatter(logging.Formatter):
             return f"<{journal.priority(record.levelno)}>{text}"
         stamp = self.formatTime(record, "%H:%M:%S")
         return f"{stamp}.{int(record.msecs):03d} {record.levelname:<7} {text}"
+
+    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 -- the name is logging's
+        """Return an error's way, and those of its causes, without their texts: one may quote its input."""
+        return "\n".join(line.rstrip() for error in _chain(ei[1]) for line in _way(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _way(error: BaseException) -> Iterator[str]:
+    yield f"{type(error).__name__} {error.code if isinstance(error, CodedError) else ''}"
+    yield from traceback.format_tb(error.__traceback__)
 
 
 _formatters: list[LineFormatter] = []

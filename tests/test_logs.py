@@ -251,3 +251,20 @@ def test_traffic_is_loudly_announced_and_debug_comes_and_goes_by_signal(tmp_path
         daemon.send(signal.SIGUSR2)
         wait_for("it goes back", lambda: "[I8701] level=warning" in daemon.text())
         assert daemon.terminate(20) == 0
+
+
+def test_a_traceback_shows_the_way_and_never_what_an_error_quotes() -> None:
+    name = "覃小燕"
+
+    def fails() -> None:
+        try:
+            int(name)
+        except ValueError as cause:
+            raise KeyError(name) from cause
+
+    with pytest.raises(KeyError) as caught:
+        fails()
+    record = logging.LogRecord("x", logging.DEBUG, "", 0, "look", (), (caught.type, caught.value, caught.tb))
+    line = logs.LineFormatter("zh").format(record)
+    assert {"KeyError", "ValueError", "fails"} <= set(re.findall(r"\w+", line))
+    assert name not in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,14 @@ from admin_support import answered, history
 from click.testing import CliRunner
 from e2e_support import Site, wait_for
 
+import agent
 from agent.catalogue import AgentError, entries
+from agent.cli import status as words
 from agent.cli.main import cli
 from agent.journal import message_id
 from agent.ops import status
+from agent.records import FaceResult
+from agent.station.events import Light
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=timezone.utc)
 #: The line of a plugin, as Nagios' guidelines for developers have it.
@@ -44,7 +49,7 @@ def test_status_is_right_while_the_daemon_runs_and_after_it_was_killed(site: Sit
         wait_for("it is counted", lambda: site.stats()["delivered"] == 1)
         assert told(site) == []
         screen = site.cli("status").stdout
-        assert "读卡器: ok" in screen
+        assert "读卡器: 正常" in screen
         assert "已送达 1" in screen
         assert len(screen.splitlines()) <= 24, "one screen"
         wait_for("the desk is asked to lift the card", lambda: "桌面: " in site.cli("status").stdout)
@@ -153,3 +158,16 @@ def test_explain_tells_who_mends_it_and_what_to_do_without_anything_running() ->
     unknown = runner.invoke(cli, ["explain", "E0000"]).exception
     assert isinstance(unknown, AgentError)
     assert unknown.code == "E8106"
+
+
+POSTED = re.compile(r'\bpost\(\s*"(\w+)"(?:,\s*state="(\w+)")?')
+
+
+def test_every_topic_and_state_of_the_board_has_words() -> None:
+    sources = [path.read_text("utf-8") for path in Path(agent.__file__).parent.rglob("*.py")]
+    posted = [found for text in sources for found in POSTED.findall(text)]
+    topics, states = {topic for topic, _ in posted}, {state for _, state in posted if state}
+    assert topics == set(words.TOPICS) | words.PAGE_ONLY
+    assert states | {light.value for light in Light} | {result.name.lower() for result in FaceResult} <= set(
+        words.STATES
+    )

@@ -15,9 +15,10 @@ from admin_support import answered, history, owned, put
 from e2e_support import Site, wait_for
 from outbox_support import verification
 
-from agent import lastrun
+from agent import inservice, lastrun
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
+from agent.config import load
 from agent.lastrun import LastRun
 from agent.ops import down, glance
 from drivers.errors import ReaderMissing
@@ -248,3 +249,13 @@ def test_a_command_in_a_hurry_imports_nothing_heavy(site: Site) -> None:
         name: [] for name in found
     }
     assert "yaml" not in found["--version"]
+
+
+def test_a_device_out_of_service_is_told_while_nobody_runs(site: Site) -> None:
+    device = load(site.config).device
+    with owned(site) as own:
+        inservice.say(own.outbox, device, inservice.DISABLED, "it", SystemClock().now())
+    assert "W5113" in codes(site)
+    with owned(site) as own:
+        inservice.say(own.outbox, device, inservice.ENABLED, "it", SystemClock().now())
+    assert "W5113" not in codes(site)

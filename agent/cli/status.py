@@ -24,13 +24,35 @@ if TYPE_CHECKING:
 #: The configuration is wrong.
 CONFIG_WRONG = 78
 
+#: Every topic of the board; one without words is the page's own business.
 TOPICS = {
     "screen": ("桌面", "desk"),
+    "operator": ("操作人", "operator"),
     "reader": ("读卡器", "reader"),
+    "decoder": ("照片解码", "photo decoder"),
     "camera": ("摄像头", "camera"),
-    "platform": ("平台", "platform"),
+    "face": ("人脸比对", "face comparison"),
+    "intake": ("接入", "intake"),
+    "last": ("上一条记录", "last record"),
     "outbox": ("队列", "queue"),
+    "platform": ("平台", "platform"),
     "console": ("页面", "page"),
+}
+#: What only the page goes by.
+PAGE_ONLY = {"desk", "hint"}
+STATES = {
+    "ok": ("正常", "ok"),
+    "ready": ("可以刷卡", "ready"),
+    "busy": ("正在处理", "busy"),
+    "attention": ("需要处理", "attention"),
+    "down": ("故障", "down"),
+    "off": ("未启用", "off"),
+    "waiting": ("等待重试", "waiting"),
+    "present": ("已签到", "signed in"),
+    "missing": ("未签到", "nobody signed in"),
+    "passed": ("比对通过", "passed"),
+    "failed": ("比对未通过", "failed"),
+    "not_verified": ("未能比对", "not verified"),
 }
 #: States of a record, as a line of the screen.
 QUEUE = {
@@ -140,9 +162,10 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[ops.Problem
             click.echo(f"    {step}")
     if not found:
         settings.say("一切正常", "all is well")
-    for name, state in report.get("topics", {}).items():
-        label = TOPICS.get(name, (name, name))[0 if zh else 1]
-        click.echo(f"  {label}: {_state(state, report, lang)}".rstrip(" :"))
+    topics = report.get("topics", {})
+    for name, label in TOPICS.items():
+        if name in topics:
+            click.echo(f"  {settings.words(label)}: {_state(topics[name], report, settings)}")
     queue = report.get("queue")
     if queue is None:
         return
@@ -162,10 +185,12 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[ops.Problem
     click.echo("  ".join(f"{key}={value}" for key, value in facts.items()))
 
 
-def _state(state: Mapping[str, Any], report: Mapping[str, Any], lang: str) -> str:
-    code = str(state.get("code") or "")
+def _state(state: Mapping[str, Any], report: Mapping[str, Any], settings: Settings) -> str:
+    """Return a topic's state and, where it has a code, its sentence."""
+    code, lang = str(state.get("code") or ""), settings.language
     text = entry(code).title(lang, report.get("told", {}).get(code)) if code in entries() else ""
     if state.get("next_try"):
         again = shown(state["next_try"])
         text += f"，下次尝试 {again}" if lang == "zh" else f", next try {again}"
-    return f"{state.get('state', '')} {text}".strip()
+    said = str(state.get("state") or state.get("result") or "")
+    return f"{settings.words(STATES.get(said, (said, said)))} {text}".strip()

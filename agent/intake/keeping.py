@@ -144,7 +144,7 @@ class Intake:
             logs.say(log, code, record=record, person=person)
             parts.board.event(code, record=record)
         score = verification.face.score
-        parts.board.post("last", record=record, result=result.name.lower(), score=score, held=holds > 0)
+        parts.board.post("last", state=result.name.lower(), record=record, score=score, held=holds > 0)
         parts.record_kept()
 
     def _show(self, code: str) -> None:

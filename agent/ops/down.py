@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from agent import __version__
+from agent import __version__, inservice
 from agent.catalogue import AgentError
 from agent.clock import SHANGHAI, Memory, SystemClock, Trust, TrustedClock
 from agent.control.client import SYSTEM_STATE
@@ -55,10 +55,18 @@ def _seen(seen: Glance, max_bytes: int) -> dict[str, Any]:
         "interrupted": seen.interrupted,
         "kek": seen.kek,
         "audit_alarm": json.loads(alarm) if alarm else None,
+        "device": _device(seen.settings),
     }
     # As over the socket: times are text.
     plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
     return plain
+
+
+def _device(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is known of a device out of service. Which one is configured now only its file says."""
+    for device_no, word in inservice.devices_out(settings).items():
+        return {"device": device_no, "status": word.status, "out_of_service_since": word.at}
+    return {}
 
 
 def _clock(settings: Mapping[str, str]) -> Trust:
