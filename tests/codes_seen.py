@@ -145,13 +145,15 @@ class Recorder:
 
 def _made(made: Any, *_: object) -> None:
     if isinstance(made.code, str):
-        met(made.code, getattr(made, "facts", {}))
+        saw(made.code)
+        if _by_the_program():
+            messages_seen.tell(made.code, getattr(made, "facts", {}), at_its_origin=False)
 
 
 def _shown(said: Entry, keywords: Mapping[str, Any], _lang: str, facts: Any = None) -> None:
     facts = keywords.get("facts", facts)
     if facts is not None and _by_the_program():  # without facts the sentence itself is explained
-        messages_seen.tell(said.code, facts)
+        messages_seen.tell(said.code, facts, at_its_origin=False)
 
 
 def _listen(owner: type, name: str, note: Callable[..., None]) -> None:

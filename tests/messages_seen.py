@@ -17,6 +17,8 @@ from agent import words
 from agent.catalogue import LANGUAGES, entries
 
 _told: set[str] = set()
+#: Stands for a value that is not judged.
+FILLED = "◦"
 
 
 @lru_cache
@@ -27,10 +29,17 @@ def placeholders(code: str) -> frozenset[str]:
     return frozenset(name for part in parts for _, name, _, _ in string.Formatter().parse(part) if name)
 
 
-def tell(code: str, facts: Mapping[str, object]) -> None:
-    """Take note of a code met with these facts."""
+def tell(code: str, facts: Mapping[str, object], *, at_its_origin: bool = True) -> None:
+    """Take note of a code met with these facts.
+
+    Where it is not at its origin - read back, shown - others may have added the rest meanwhile, or a test
+    may show codes for their own sake: only what is there is judged.
+    """
     if code in entries():
-        shown = {name: str(facts[name]) for name in sorted(placeholders(code) & set(facts))}
+        blank = {} if at_its_origin else dict.fromkeys(placeholders(code), FILLED)
+        shown = {
+            name: str({**blank, **facts}[name]) for name in sorted(placeholders(code) & {*blank, *facts})
+        }
         _told.add(json.dumps([code, shown], ensure_ascii=False))
 
 
@@ -122,7 +131,7 @@ def _faults(code: str, facts: Mapping[str, str]) -> Iterable[str]:
     if missing := sorted(name for name in names - LATER if facts.get(name, "?") in {"", "?", "None"}):
         yield f"{code}: nobody says what {', '.join(missing)} is"
     given = {name for name in names if name in GIVEN or words.CHOICES in facts.get(name, "")}
-    filled = {name: "◦" if name in given else facts.get(name, "") for name in names}
+    filled = {name: FILLED if name in given else facts.get(name, "") for name in names}
     said = entries()[code]
     # What the catalogue itself says is read by people (test_words.py); here it is what was filled in.
     known = TERMS | set(WORD.findall(" ".join([said.title("zh"), *said.steps("zh")])))

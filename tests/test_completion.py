@@ -53,7 +53,7 @@ class Decoder:
     def decode(self, photo_block: bytes) -> bytes:
         self.asked += 1
         if not self.works:
-            raise PhotoError(reason="no licence")
+            raise PhotoError(reason="status 3")
         return BMP
 
 

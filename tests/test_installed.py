@@ -173,7 +173,7 @@ def check_sees_what_the_service_sees(debian: Machine) -> None:
     unread = debian.run("kiosk-agent", "check", check=False)
     assert unread.returncode == 78
     assert "config.yaml:1:1 E6002" in unread.stdout
-    assert "kiosk-agent: Permission denied" in unread.stdout
+    assert "kiosk-agent：没有权限" in unread.stdout
     config.chmod(0o644)
 
 

@@ -382,7 +382,7 @@ def test_whatever_a_kiosk_sends_is_a_submission_or_faults_at_its_own_places(
 
 
 def _nothing(_name: str) -> bytes:
-    raise pictures.Forbidden("nothing is there")
+    raise pictures.Forbidden("HTTP 404")
 
 
 @given(st.sampled_from(["passed", "failed"]), st.integers(0, 100))

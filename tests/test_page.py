@@ -292,7 +292,7 @@ def test_the_platform_down_stops_nobody(desk: DeskSite, page: Page) -> None:
     desk.platform.kill()
     lay(desk, page, desk.cards[0])
     expect(page.locator("#platform")).to_contain_text("记录已保存，恢复后自动上传")
-    expect(page.locator("#platform")).to_contain_text("待上传")
+    expect(page.locator("#platform")).to_contain_text("未送达 1 条")
     page.get_by_role("tab", name="信息科").click()
     problem = page.locator(".problem", has_text="E4101")
     expect(problem).to_contain_text("连不上平台")

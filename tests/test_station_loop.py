@@ -41,7 +41,7 @@ class Broken:
     """A decoder that never works."""
 
     def decode(self, photo_block: bytes) -> bytes:
-        raise PhotoError(reason="no licence")
+        raise PhotoError(reason="status 3")
 
 
 class Desk:
@@ -216,7 +216,7 @@ class Defective:
         self.asked += 1
         if self.asked == 1:
             raise RuntimeError("a defect of ours")
-        raise PhotoError(reason="no licence")
+        raise PhotoError(reason="status 3")
 
 
 def test_a_look_that_fails_unexpectedly_is_told_and_the_next_card_is_served(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ class Slow:
 
     def decode(self, photo_block: bytes) -> bytes:
         self.go.wait(30)
-        raise PhotoError(reason="no licence")
+        raise PhotoError(reason="status 3")
 
 
 def test_what_is_said_while_the_photo_is_decoded_is_not_forgotten(tmp_path: Path) -> None:

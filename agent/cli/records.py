@@ -175,8 +175,7 @@ AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes it
 \b
 按字还是按字节计：platform.conventions.length_unit / what a length counts says that key.
 例 / such as: kiosk-agent outbox amend ID --set nationalCode=08 --set cardEndDate=长期
-住址等请只写 --set address，随后输入，以免留在命令历史中 /
-a value that is left out is asked for, and stays out of the shell's history.
+住址等请只写 --set address，随后输入，不进命令历史 / a value left out is asked for, unseen by the history.
 """
 
 
