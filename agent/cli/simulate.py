@@ -66,7 +66,7 @@ def simulate() -> None:
     "faults",
     multiple=True,
     metavar="NAME=VALUE",
-    help="出错方式；写错时列出全部及其含义 / a fault; a wrong name lists them all with their meaning",
+    help="每个应答出错的概率 0 至 1；写错时列出全部 / how likely at each reply; a wrong name lists them all",
 )
 @pass_settings
 def reader(
