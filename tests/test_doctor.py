@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from e2e_support import Site, free_port, wait_for
 
 from agent.catalogue import entry
+from agent.cli.doctor import LABELS
 from agent.clock import SystemClock
 from agent.config import Config, load
 from agent.ops import devices, machine, stored
@@ -38,7 +39,9 @@ USUAL = {"W8602", "W8603", "W7502", "W7306", "W7307"}
 
 def examined(site: Site) -> dict[str, dict[str, Any]]:
     told = site.cli("doctor", "--json")
-    return {check["check"]: check for check in json.loads(told.stdout)}
+    found = {check["check"]: check for check in json.loads(told.stdout)}
+    assert set(found) <= set(LABELS), "each has a name on a Chinese screen"
+    return found
 
 
 def codes(found: dict[str, dict[str, Any]]) -> set[str]:

@@ -39,6 +39,7 @@ LABELS = {
     "backup": "密钥备份",
     "clock": "时间可信",
     "audit": "审计日志",
+    "registration": "设备登记",
     "port": "读卡器端口",
     "reader": "读卡器",
     "decoder": "照片解码",
