@@ -106,6 +106,7 @@ class Recorder:
             code, facts = error.code, dict(error.facts)
             raise
         except Exception as error:
+            # Noted and raised again: its kind alone, for an unknown error's text may quote anything.
             code, facts = UNFORESEEN, {"cause": type(error).__name__}
             raise
         finally:

@@ -195,7 +195,7 @@ class Session:
         try:
             while not isinstance(following := search.step(), Conclusion):
                 if self.steps:
-                    time.sleep(interval_s)
+                    time.sleep(interval_s)  # a command of one thread; Ctrl-C interrupts it
                 self._show_try(following)
                 reading = self.asker.ask(following)
                 # Counted before it is shown: whoever interrupts goes by what the screen says.

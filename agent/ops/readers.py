@@ -104,7 +104,7 @@ def read_one(config: Config, limit_s: float) -> Reading:
             if reader.find():
                 reader.select()
                 return Reading(_whole(reader), None, line.entries)
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # a command of one thread; Ctrl-C interrupts it
         return Reading(None, AgentError("E1119", seconds=f"{limit_s:g}"), line.entries)
     except ReaderError as error:
         return Reading(None, error, line.entries)
