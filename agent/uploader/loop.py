@@ -152,9 +152,9 @@ class Uploader:
         code = "" if trust.may_sign else "E7503"
         if code != self._clock_code:
             self._clock_code = code
+            self._post()  # first, so that whoever hears of it finds the board saying so
             if code:
                 self._tell(code, state=trust.value, now=self._parts.clock.now().isoformat(timespec="seconds"))
-            self._post()
         return trust.may_sign
 
     def _asks_time(self, stop: threading.Event) -> bool:
