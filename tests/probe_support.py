@@ -36,9 +36,15 @@ class Probed:
     def found(self) -> Config:
         """Return the configuration with what was found put in, as a person would paste it."""
         assert self.end.cause is None, self.end
+        return self.understood()
+
+    def understood(self) -> Config:
+        """Return the same of conventions that are of no use yet."""
         assert self.end.guess is not None
+        assert self.end.reading is not None
         platform = self.settings.platform
         conventions = self.end.guess.conventions(platform.conventions)
+        conventions = conventions.model_copy(update=dict(self.end.reading.settled))
         changed = platform.model_copy(update={"encrypt": self.end.guess.encrypt, "conventions": conventions})
         return self.settings.model_copy(update={"platform": changed})
 
@@ -52,6 +58,7 @@ def probe(
     encrypt: bool = True,
     limit: int = 40,
     correct_skew: bool = False,
+    signed_before: bool = False,
     **conventions: Any,
 ) -> Probed:
     """Probe a platform over HTTP."""
@@ -59,7 +66,8 @@ def probe(
     if correct_skew:
         changed = settings.platform.model_copy(update={"correct_skew": True})
         settings = settings.model_copy(update={"platform": changed})
-    asker = Asker(settings, Identity(app_id, secret.encode(), ticket), SystemClock())
+    who = Identity(app_id, secret.encode(), ticket)
+    asker = Asker(settings, who, SystemClock(), signed_before=signed_before)
     try:
         end, steps = drive(asker.search(limit), asker.ask)
     finally:

@@ -29,6 +29,7 @@ from agent.simulate import site
 from agent.simulate.dialect import Dialect
 from agent.simulate.faults import Faults
 from agent.simulate.platform import SimulatedPlatform
+from agent.uploader.memory import RememberedSigning
 
 PATIENCE_S = 60
 COMMAND = [sys.executable, "-m", "agent", "probe"]
@@ -51,6 +52,19 @@ class Bench:
         arguments = [*COMMAND, "--config", str(self.config), "--interval", "0", *options]
         done = subprocess.run(
             arguments,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        codes_seen.saw(done.stdout, done.stderr)
+        return done
+
+    def verb(self, *verb: str) -> subprocess.CompletedProcess[str]:
+        """Run another verb of this site without a terminal."""
+        done = subprocess.run(
+            [*COMMAND[:-1], *verb, "--config", str(self.config)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -130,7 +144,7 @@ def test_the_yaml_can_be_pasted_and_says_why_it_is_sure(bench: Bench) -> None:
     done = bench.run("--lang", "en")
     assert done.returncode == 0
     assert "the platform says 200: it read the device's values" in done.stdout
-    assert "verifies with our secret (answer_time: own)" in done.stdout
+    assert "verifies with our secret (answer_time: auto)" in done.stdout
     pasted = yaml.safe_load(re.search(r"^platform:\n(?:  .*\n)+", done.stdout, re.MULTILINE)[0])  # type: ignore[index]
     assert pasted["platform"]["encrypt"] is True
     assert pasted["platform"]["conventions"]["cipher_encoding"] == "hex"
@@ -298,6 +312,25 @@ def test_a_real_platform_is_not_asked_faster_than_once_a_second(bench: Bench) ->
     done = bench.run()
     assert (done.returncode, "--interval" in done.stderr) == (2, True)
     assert bench.run("--max-requests", "41").returncode == 2
+
+
+def test_an_installation_that_saw_signed_answers_doubts_unsigned_ones_in_every_verb(bench: Bench) -> None:
+    config = load(bench.config)
+    with owning(config, SystemClock()) as own:
+        RememberedSigning(own.outbox, config.platform.base_url).saw()
+    bench.platform.dialect = Dialect(answer_time="unsigned")
+    done = bench.run()
+    assert done.returncode == 69
+    assert "接受，但应答没有签名，而此前的都有" in done.stdout
+    assert "还不能用" in done.stdout
+    assert "（没有签名）" in done.stderr
+    assert "kiosk-agent platform accept-unsigned" in done.stderr
+    assert bench.json()[1]["cause"] == "unsigned"
+    registered = bench.verb("register")
+    assert (registered.returncode, "（E5009）" in registered.stderr) == (75, True)
+    assert bench.verb("platform", "accept-unsigned", "--yes").returncode == 0
+    assert bench.json()[0] == 0
+    assert bench.verb("register").returncode == 0
 
 
 # --- the trail ----------------------------------------------------------------------------------------

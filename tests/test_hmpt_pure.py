@@ -388,6 +388,54 @@ def test_the_classes_of_answers(exchange: Exchange, knobs: dict[str, Any], kind:
     assert getattr(outcome, "code", "") == code
 
 
+@pytest.mark.parametrize("code", [200, 500, "B2301"])
+def test_b2301_is_registered_under_whatever_code_it_comes(code: object) -> None:
+    known = answer(code=code, exceptionCode="B2301", headers=signed(START))
+    outcome = answers.judge(known, replace(SENT, registers=True), TERMS, START)
+    assert isinstance(outcome, Delivered)
+    assert (outcome.receipt.exception_code, outcome.receipt.signed) == ("B2301", True)
+    assert not isinstance(judged(known), Delivered), "of a record it says nothing"
+    forged = answer(code=code, exceptionCode="B2301", headers={"hmpt-portal-sign": "0" * 64})
+    assert isinstance(answers.judge(forged, replace(SENT, registers=True), TERMS, START), Unknown)
+
+
+def test_an_answer_signed_days_ago_is_doubted_however_its_time_is_written() -> None:
+    old = START - timedelta(days=2)
+    for form in FORMS:
+        written = conventions.time_text(Conventions.model_validate({"time_format": form}), old)
+        assert conventions.written_time(written) == (form, old)
+        headers = {"hmpt-portal-sign": signing.sign(DEFAULT, WHO, written), "hmpt-portal-time": written}
+        assert judged(answer(headers=headers)) == Unknown("E5010", "48 h")
+
+
+def test_without_a_time_of_its_own_an_answer_is_as_old_as_what_it_signs() -> None:
+    old = int((START - timedelta(days=2)).timestamp() * 1000)
+    for over, code in ((SENT.time, ""), (str(old), "E5010")):
+        headers = {"hmpt-portal-sign": signing.sign(DEFAULT, WHO, over)}
+        assert getattr(judged(answer(headers=headers, returnTime=old)), "code", "") == code
+    assert isinstance(judged(answer(returnTime=old)), Delivered), "unsigned, it says nothing of the time"
+
+
+FORMS = ("millis", "seconds", "yyyyMMddHHmmss", "yyyy-MM-dd HH:mm:ss")
+moments = st.datetimes(datetime(2002, 1, 1), datetime(2200, 1, 1), timezones=st.just(timezone.utc))  # noqa: DTZ001 -- bounds
+
+
+@given(
+    moments, st.sampled_from(FORMS), st.text(max_size=20) | st.from_regex(r"[0-9 :-]{10,19}", fullmatch=True)
+)
+def test_a_written_time_is_read_back_and_anything_else_is_none(
+    moment: datetime, form: str, other: str
+) -> None:
+    found = conventions.written_time(
+        conventions.time_text(Conventions.model_validate({"time_format": form}), moment)
+    )
+    assert found is not None
+    assert found[0] == form
+    assert abs(found[1] - moment) <= timedelta(seconds=1)
+    read = conventions.written_time(other)
+    assert read is None or read[0] in FORMS
+
+
 def test_an_encrypted_answer_is_read_unless_that_is_off() -> None:
     sealed = Exchange(
         200,

@@ -48,6 +48,7 @@ PROBED: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
 #: What answers may look like: nothing to find, and nothing in the way.
 ANSWERS: list[dict[str, Any]] = [
     *[{"answer_time": time} for time in ("own", "request", "return_time", "unsigned")],
+    *[{"answer_exception": way} for way in ("null", "absent")],
     *[{"answer_cipher": "data"}, {"answer_code": "text"}, {"answer_id": "bare", "request_id": "uuid36"}],
     *[{"answer_cipher": "whole", "answer_encoding": form} for form in ("hex", "HEX", "base64", "base64-lines", "base64url")],
 ]  # fmt: skip
@@ -303,7 +304,7 @@ def test_a_device_whose_values_are_refused() -> None:
         ("unavailable", Cause.BUSY, 1), ("gateway", Cause.BUSY, 1), ("unauthorized", Cause.TICKET, 3), ("lost_answer", Cause.SILENCE, 2),
         ("reset", Cause.SILENCE, 2), ("truncated", Cause.SILENCE, 2), ("cut_request", Cause.SILENCE, 2), ("huge", Cause.SILENCE, 2),
         ("garbage", Cause.GARBLED, 2), ("empty", Cause.GARBLED, 2), ("charset", Cause.GARBLED, 2), ("wrong_id", Cause.FOREIGN, 1),
-        ("forge", Cause.ANSWER_SIGNATURE, 1), ("undecipherable", Cause.SECRET, 5),
+        ("no_id", Cause.FOREIGN, 1), ("stale", Cause.STALE, 1), ("forge", Cause.ANSWER_SIGNATURE, 1), ("undecipherable", Cause.SECRET, 5),
     ],
 )  # fmt: skip
 def test_what_else_stands_in_the_way(fault: str, cause: Cause, most: int) -> None:
@@ -314,7 +315,7 @@ def test_what_else_stands_in_the_way(fault: str, cause: Cause, most: int) -> Non
     assert probed.count <= most
 
 
-@pytest.mark.parametrize("fault", ["bom", "no_id", "slow"])
+@pytest.mark.parametrize("fault", ["bom", "slow"])
 def test_what_does_not_stand_in_the_way(fault: str) -> None:
     with served({}, SECRET) as platform:
         platform.faults = Faults(on="all", **{fault: 1})

@@ -9,6 +9,7 @@ from agent.config.schema import Conventions
 from agent.hmpt.likelihood import Guess
 from agent.hmpt.probing import Try, Why
 from agent.hmpt.readings import Reading, Stage
+from agent.records import Unknown
 
 
 def attempt(why: Why, *, encrypt: bool) -> Try:
@@ -35,6 +36,14 @@ def test_a_step_says_what_its_answer_means(why: Why, encrypt: bool, stage: Stage
     zh, en = words.means(attempt(why, encrypt=encrypt), Reading(stage, "-"))
     assert said in zh
     assert en
+
+
+def test_every_doubt_of_the_daemon_has_words_of_its_own() -> None:
+    for code in ("E5002", "E5003", "E5004", "E5007", "E5009", "E5010"):
+        doubted = Reading(Stage.DONE, "200", doubt=Unknown(code, "-"))
+        zh, en = words.means(attempt(Why.CONFIGURED, encrypt=True), doubted)
+        assert "守护进程不会相信" in zh
+        assert "the daemon would doubt it" in en
 
 
 def test_an_encrypted_answer_that_no_key_opens_is_called_one() -> None:

@@ -21,9 +21,11 @@ from agent.hmpt.likelihood import Group, Guess, Option, likeliest, space
 from agent.hmpt.probing import MAX_REQUESTS, Cause, Conclusion, Search, Try, Why
 from agent.hmpt.readings import Reader, Reading, Signed, Stage
 from agent.hmpt.signing import Identity
+from agent.records import Unknown
 
 CONFIGURED = Guess.configured(Conventions(), encrypt=True)
 SPACES = {secret: space(CONFIGURED, secret.encode()) for secret in (SECRET, HEX_SECRET)}
+DOUBTS = ("E5002", "E5003", "E5004", "E5007", "E5009", "E5010")
 ENDS = {Stage.NETWORK, Stage.PAGE, Stage.ADDRESS, Stage.BUSY, Stage.LOCK, Stage.ORG, Stage.FOREIGN}
 
 
@@ -43,6 +45,7 @@ readings = st.builds(
     ),
     opened_by=st.sampled_from([None, (), ("auto",)]),
     named=st.sampled_from([(), ("deptId",), ("registerTime",)]),
+    doubt=st.sampled_from([None, None, *(Unknown(code, "-") for code in DOUBTS)]),
     forbidden=st.booleans(),
 )
 
@@ -60,6 +63,7 @@ def test_whatever_is_answered_a_probe_ends_in_time_and_at_once_where_it_must(
     if end.cause is None:
         attempt, last = steps[-1]
         assert (last.stage, attempt.guess) == (Stage.DONE, end.guess), "found what was not accepted"
+        assert last.doubt is None, "found what the daemon would doubt"
         assert attempt.guess.padding != likelihood.EITHER
     for attempt, _ in steps:
         assert attempt.why is not Why.AGAIN or sum(one.why is Why.AGAIN for one, _ in steps) <= len(steps) / 2
@@ -212,6 +216,10 @@ def test_a_wrong_clock_is_ruled_out_before_a_convention_is_blamed() -> None:
     _, search = after(late, Reading(Stage.DONE, "200", skew_s=3600.0), correct_skew=True)
     assert isinstance(end := search.step(), Conclusion)
     assert end.cause is None, "the daemon will sign with the platform's time, too"
+    days = replace(late, skew_s=200_000.0)
+    _, search = after(days, Reading(Stage.DONE, "200", skew_s=200_000.0), days, correct_skew=True)
+    assert isinstance(end := search.step(), Conclusion)
+    assert end.cause is Cause.CLOCK, "which the daemon does by less than a day alone"
 
 
 def test_a_refused_ticket_is_told_from_a_signature_refused_in_the_same_words() -> None:
@@ -269,8 +277,9 @@ def test_an_answer_s_own_signature_and_cipher_are_believed_before_the_ranking() 
 )  # fmt: skip
 def test_what_a_refusal_s_words_are_about(message: str, stage: Stage) -> None:
     body = json.dumps({"code": 500, "msg": message, "exceptionCode": None}).encode()
-    reader = Reader.of(Identity("ORG", SECRET.encode(), "t"), SPACES[SECRET], SystemClock().now)
-    assert reader.read(Exchange(200, {}, body), Sent("a" * 32, "1")).stage is stage
+    who = Identity("ORG", SECRET.encode(), "t")
+    reader = Reader.of(who, SPACES[SECRET], Conventions(), SystemClock().now)
+    assert reader.read(Exchange(200, {}, body), Sent("a" * 32, "1"), CONFIGURED).stage is stage
 
 
 def test_a_refused_field_ends_the_search_when_it_is_none_of_our_doing() -> None:

@@ -71,7 +71,7 @@ def probe(
     config = settings.config()
     if interval_s < LEAST_S and not is_loopback(config.platform.base_url):
         raise click.BadParameter(f"at least {LEAST_S:g}", param_hint="--interval")
-    with _asker(config, _status(config)) as asker:
+    with _asker(config) as asker:
         session = Session(settings, config, asker, quiet=as_json)
         search = asker.search(max_requests)
         session.show_plan(search, interval_s)
@@ -89,18 +89,22 @@ def probe(
         session.finish(end, as_json=as_json)
 
 
-def _status(config: Config) -> int:
-    """Return what /machine/info has to say of the device: enabled, unless somebody took it out of service."""
+def _known(config: Config) -> tuple[int, bool]:
+    """Return what /machine/info has to say of the device, and whether this platform ever signed an answer.
+
+    Enabled, unless somebody took it out of service.
+    """
     try:
-        known = ask_installed(config, "register.state")
+        known = ask_installed(config, "register.state") or {}
     except AgentError:
-        return ENABLED  # what stands in the way of the outbox does not stand in the way of a probe
-    return ENABLED if known is None else int(known["status"])
+        known = {}  # what stands in the way of the outbox does not stand in the way of a probe
+    return int(known.get("status", ENABLED)), bool(known.get("answers_signed"))
 
 
 @contextmanager
-def _asker(config: Config, status: int) -> Iterator[Asker]:
+def _asker(config: Config) -> Iterator[Asker]:
     """Yield what makes the requests, with the secrets read as the daemon reads them."""
+    status, signed = _known(config)
     try:
         who = identity(config)
     except AgentError as error:
@@ -109,7 +113,7 @@ def _asker(config: Config, status: int) -> Iterator[Asker]:
         # Root asks, and the file is the service user's own: fit for the daemon, and so for us.
         with as_owner_of(Path(config.state_dir)):
             who = identity(config)
-    asker = Asker(config, who, SystemClock(), status)
+    asker = Asker(config, who, SystemClock(), status, signed_before=signed)
     try:
         yield asker
     finally:
@@ -259,7 +263,7 @@ class Session:
             self._say(
                 f"\n找到了，共 {count} 次请求。依据：", f"\nFound, by {count} requests. Why this is sure:"
             )
-            for proof in words.proofs(reading, end.answer_time, already=self._known_before()):
+            for proof in words.proofs(reading, already=self._known_before()):
                 click.echo(f"  - {proof[self._column]}")
             self._say("\n写入配置（保留其余各项）：\n", "\nPaste into the configuration (leave the rest):\n")
         else:
@@ -295,16 +299,20 @@ class Session:
             names.remove("body_shape")
         else:
             names = [name for name in names if name not in {"sm4_key", "padding", "cipher_encoding"}]
-        if end.answer_time is not None:
-            names.append("answer_time")
+        names += [name for name in self._settled(end) if name not in names]
         return {name: conventions[name] for name in names}
 
     def _conventions(self, end: Conclusion, guess: Guess) -> dict[str, Any]:
-        base = self.config.platform.conventions
-        found = guess.conventions(base).model_dump(by_alias=True, mode="json")
-        if end.answer_time not in {None, "own"} and base.answer_time == "auto":
-            found["answer_time"] = end.answer_time
-        return found
+        found = guess.conventions(self.config.platform.conventions).model_dump(by_alias=True, mode="json")
+        return {**found, **self._settled(end)}
+
+    @staticmethod
+    def _settled(end: Conclusion) -> dict[str, str]:
+        """Return the knobs of answers that an answer settled: one that is signed, or encrypted."""
+        reading = end.reading
+        if reading is None or (reading.signed is None and reading.opened_by is None):
+            return {}
+        return dict(reading.settled)
 
     def _as_json(self, end: Conclusion) -> dict[str, Any]:
         guess, reading = end.guess, end.reading
@@ -335,9 +343,8 @@ class Session:
     def _failure(self, end: Conclusion) -> AgentError:
         cause = end.cause or Cause.NOTHING_FITS
         reading = end.reading
-        detail = "-" if reading is None else reading.shown
-        skew = self._skew()
-        return AgentError(words.code(cause, reading), detail=detail, skew=skew)
+        told = words.detail(cause, reading)
+        return AgentError(words.code(cause, reading), detail=told, skew=self._skew())
 
     def _known_before(self) -> bool:
         """Return whether the device was known before this probe, by the first answer that understood."""

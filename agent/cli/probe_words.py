@@ -87,9 +87,42 @@ STOPPED: Mapping[Cause, Words] = {
         "No record was sent. Check platform.base_url, ask the platform's administrator for a sample of an "
         "answer, then run kiosk-agent probe again",
     ),
+    Cause.CONTRADICTORY: (
+        "没有发出任何记录。请平台管理员说明接受登记时的 HTTP 状态和代码为何不一致，再运行 kiosk-agent probe",
+        "No record was sent. Ask the platform's administrator why HTTP status and code of an accepted "
+        "registration disagree, then run kiosk-agent probe again",
+    ),
     Cause.BUSY: (
         "没有发出任何记录。等平台恢复后再运行 kiosk-agent probe",
         "No record was sent. Run kiosk-agent probe again when the platform serves",
+    ),
+}
+#: An answer that accepts, and that the daemon would not believe: by the code of its doubt.
+DOUBTED: Mapping[str, Words] = {
+    "E5002": (
+        "接受，但应答是密文，按现在的配置读不出：守护进程不会相信",
+        "accepted, but the answer is encrypted and cannot be read as configured: the daemon would doubt it",
+    ),
+    "E5003": (
+        "接受，但应答的签名不对：守护进程不会相信",
+        "accepted, but the answer's signature is wrong: the daemon would doubt it",
+    ),
+    "E5004": (
+        "接受，但应答没有签名，而配置要求签名：守护进程不会相信",
+        "accepted, but the answer is not signed, which is required: the daemon would doubt it",
+    ),
+    "E5007": (
+        "接受，但应答自相矛盾：守护进程不会相信",
+        "accepted, but the answer contradicts itself: the daemon would doubt it",
+    ),
+    "E5009": (
+        "接受，但应答没有签名，而此前的都有：守护进程不会相信",
+        "accepted, but the answer is not signed, and earlier ones were: the daemon would doubt it",
+    ),
+    "E5010": (
+        "接受，但应答的签名时间与本机相差一天以上，可能是重放：守护进程不会相信",
+        "accepted, but the answer was signed more than a day away from our time, perhaps a replay: "
+        "the daemon would doubt it",
     ),
 }
 #: The same stages where the body went in plain.
@@ -119,6 +152,9 @@ CODES: Mapping[Cause, str] = {
     Cause.MEDIA: "E4304",
     Cause.VALUES: "E5204",
     Cause.ANSWER_SIGNATURE: "E5205",
+    Cause.UNSIGNED: "E5009",
+    Cause.STALE: "E5010",
+    Cause.CONTRADICTORY: "E5007",
     Cause.FOREIGN: "E5209",
     Cause.NOTHING_FITS: "E5206",
 }
@@ -136,16 +172,28 @@ def means(attempt: Try, reading: Reading) -> Words:
         return expected[1]
     if expected is not None and stage is Stage.DONE:
         return NOT_LOOKED_AT
+    if stage is Stage.DONE and reading.doubt is not None:
+        return DOUBTED.get(reading.doubt.code, DOUBTED["E5002"])
     if not attempt.guess.encrypt and stage in PLAIN:
         return PLAIN[stage]
     return MEANS[stage]
 
 
 def code(cause: Cause, reading: Reading | None) -> str:
-    """Return the catalogue code of a cause; the network's own where it spoke."""
+    """Return the catalogue code of a cause; the network's or the daemon's doubt's own where there is one."""
     if cause in {Cause.NETWORK, Cause.SILENCE} and reading is not None:
         return reading.code
+    if cause is Cause.UNSIGNED and reading is not None and reading.doubt is not None:
+        return reading.doubt.code
     return CODES[cause]
+
+
+def detail(cause: Cause, reading: Reading | None) -> str:
+    """Return what is told of a cause: what the answer said, or what the daemon would doubt in it."""
+    if reading is None:
+        return "-"
+    doubted = reading.doubt is not None and code(cause, reading) == reading.doubt.code
+    return reading.doubt.detail if doubted and reading.doubt else reading.shown
 
 
 def differences(guess: Guess, before: Guess | None) -> str:
@@ -178,7 +226,7 @@ def _shown(guess: Guess) -> dict[str, object]:
     return found
 
 
-def proofs(reading: Reading, answer_time: str | None, *, already: bool) -> list[Words]:
+def proofs(reading: Reading, *, already: bool) -> list[Words]:
     """Return why a found set is sure. `already`: the device was known before we came."""
     found: list[Words] = [
         (
@@ -192,16 +240,30 @@ def proofs(reading: Reading, answer_time: str | None, *, already: bool) -> list[
             "the platform says 200: it read the device's values and registered the device",
         )
     ]
-    if answer_time is not None:
-        found.append(
-            (
-                f"应答有签名，用本机密钥验证通过（answer_time: {answer_time}）",
-                f"the answer is signed, and verifies with our secret (answer_time: {answer_time})",
-            )
-        )
+    found.append(_signature(reading))
     if reading.opened_by:
         found.append(("应答是密文，用同一密钥解开", "the answer was encrypted, and the same key opens it"))
     if reading.skew_s is not None:
         off = f"{abs(reading.skew_s):.1f}"
         found.append((f"本机与平台的时间相差 {off} 秒", f"our clock and the platform's are {off} s apart"))
     return found
+
+
+def _signature(reading: Reading) -> Words:
+    """Return what the signature of an answer that the daemon believes says."""
+    if reading.authentic:
+        covers = f"answer_time: {dict(reading.settled)['answer_time']}"
+        return (
+            f"应答有签名，用本机密钥验证通过（{covers}）",
+            f"the answer is signed, and verifies with our secret ({covers})",
+        )
+    if reading.signed is not None:
+        return (
+            "应答的签名没有核对（verify_answer: off）",
+            "the answer's signature was not looked at (verify_answer: off)",
+        )
+    return (
+        "应答没有签名，按 verify_answer 接受；收到过正确签名的应答之后，就不再相信没有签名的",
+        "the answer is not signed, which verify_answer allows; "
+        "once an answer was signed rightly, none without is believed",
+    )

@@ -20,7 +20,7 @@ from agent.records import Delivered
 from agent.uploader import wording
 from agent.uploader.judgement import Judgement
 from agent.uploader.making import Maker, sent_pictures
-from agent.uploader.memory import judgement_name
+from agent.uploader.memory import RememberedSigning, judgement_name
 from agent.uploader.registration import refusal_code, register, registered
 
 
@@ -35,7 +35,9 @@ def verbs(powers: Powers) -> dict[str, Handler]:
 
 
 def _client(powers: Powers) -> PlatformClient:
-    return PlatformClient(powers.current, identity(powers.current()), powers.own.clock)
+    config, own = powers.current(), powers.own
+    signing = RememberedSigning(own.outbox, config.platform.base_url)
+    return PlatformClient(powers.current, identity(config), own.clock, signing)
 
 
 # --- register -----------------------------------------------------------------------------------------
@@ -51,6 +53,7 @@ def _state(powers: Powers) -> dict[str, Any]:
         "already": None if known is None else known.already,
         "status": inservice.status(outbox, config.device),
         "since": None if out is None else out.at,
+        "answers_signed": RememberedSigning(outbox, config.platform.base_url).seen(),
     }
 
 

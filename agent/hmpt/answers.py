@@ -17,6 +17,7 @@ from typing import Any
 
 from agent.config.schema import Conventions
 from agent.hmpt import cipher, refusals
+from agent.hmpt.conventions import written_time
 from agent.hmpt.refusals import ALREADY_REGISTERED
 from agent.hmpt.signing import TIME, Authenticity, Identity, check_answer
 from agent.records import About, Delivered, Outcome, PlatformDown, Receipt, Refused, Unknown
@@ -58,6 +59,7 @@ class Sent:
 
     request_id: str
     time: str
+    registers: bool = False  # "already added" is then as good as added
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def judge(exchange: Exchange, sent: Sent, terms: Terms, now: datetime) -> Outcom
     answer = _platform_json(exchange, terms)
     if answer is None:
         return _without_json(exchange, now)
-    doubt = _doubt(exchange, answer, sent, terms) or _stale(exchange, terms, now)
+    doubt = _doubt(exchange, answer, sent, terms) or _stale(exchange, answer, sent, terms, now)
     if doubt is not None:
         return doubt
     return _business(exchange, answer, sent, terms)
@@ -89,20 +91,21 @@ def judge(exchange: Exchange, sent: Sent, terms: Terms, now: datetime) -> Outcom
 
 def _platform_json(exchange: Exchange, terms: Terms) -> dict[str, Any] | None:
     """Return the platform's own JSON object, decrypted if need be; None when the body is not one."""
-    answer = _object(exchange.body)
+    answer = json_object(exchange.body)
     if answer is None or "code" in answer:
         return answer
     text = answer.get("data")
     if not isinstance(text, str) or terms.cipher_key is None or terms.conventions.decrypt_answer == "off":
         return None
     try:
-        inner = _object(cipher.decrypted(text, terms.cipher_key))
+        inner = json_object(cipher.decrypted(text, terms.cipher_key))
     except ValueError:
         return None
     return inner if inner is not None and "code" in inner else None
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return a body's JSON object, None where it is anything else or can be read in two ways."""
     try:
         value = json.loads(
             body.removeprefix(b"\xef\xbb\xbf").decode("utf-8"),
@@ -188,13 +191,24 @@ def _doubt(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Ter
     return None
 
 
-def _stale(exchange: Exchange, terms: Terms, now: datetime) -> Unknown | None:
+def _stale(
+    exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms, now: datetime
+) -> Unknown | None:
     """Return a doubt about an answer whose own time is days off: signed once, shown again."""
-    own = exchange.headers.get(TIME, "")
-    if terms.conventions.verify_answer == "off" or not re.fullmatch(r"[0-9]{13}", own):
+    if terms.conventions.verify_answer == "off":
         return None
-    off_s = abs(int(own) / 1000 - now.timestamp())
+    own = written_time(exchange.headers.get(TIME, ""))
+    if own is None and _signs_return_time(exchange, answer, sent, terms):
+        own = written_time(str(answer.get("returnTime")))
+    off_s = 0.0 if own is None else abs((own[1] - now).total_seconds())
     return Unknown("E5010", f"{off_s / 3600:.0f} h") if off_s > OLDEST_S else None
+
+
+def _signs_return_time(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms) -> bool:
+    """Return whether a right signature covers another time than ours, which alone cannot be replayed."""
+    by_request = terms.conventions.model_copy(update={"answer_time": "request"})
+    signature = _signature(exchange, answer, sent, replace(terms, conventions=by_request))
+    return signature is Authenticity.WRONG
 
 
 def canonical(request_id: object) -> str:
@@ -206,22 +220,34 @@ def canonical(request_id: object) -> str:
 
 def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms) -> Outcome:
     code, raw = answer["code"], answer.get("exceptionCode")
-    # Whether all is well is read from what came, not from what of it may be shown.
-    all_well = raw is None or (isinstance(raw, str) and raw in ALL_WELL)
     exception = None if raw is None else safe(str(raw))[:16]
     message = safe(str(answer.get("msg") or ""))
+    if sent.registers and exception == ALREADY_REGISTERED:
+        # B2301 says so under whatever code it comes.
+        return _delivered(exchange, answer, sent, terms, exception, message)
     if not is_success(code):
         shown = safe(str(code))[:16]
         about = refusals.about(shown, exception, message)
         if about is About.RECORD and refusals.inside(shown, exception):
             return Unknown("E5006" if exception else "E5011", f"{shown} {exception or '-'} {message}")
         return Refused("E5103", shown, exception, message, about)
-    if exchange.status != 200 or not all_well:
+    # Whether all is well is read from what came, not from what of it may be shown.
+    if exchange.status != 200 or not all_well(raw):
         return Unknown("E5007", f"HTTP {exchange.status} code 200 {exception or ''} {message}")
+    return _delivered(exchange, answer, sent, terms, exception, message)
+
+
+def _delivered(
+    exchange: Exchange,
+    answer: Mapping[str, Any],
+    sent: Sent,
+    terms: Terms,
+    exception: str | None,
+    message: str,
+) -> Delivered:
     signed = _signature(exchange, answer, sent, terms) is Authenticity.RIGHT
-    return Delivered(
-        Receipt(sent.request_id, return_time(answer.get("returnTime")), 200, exception, message, signed)
-    )
+    returned = return_time(answer.get("returnTime"))
+    return Delivered(Receipt(sent.request_id, returned, 200, exception, message, signed))
 
 
 def is_success(code: object) -> bool:
@@ -229,18 +255,16 @@ def is_success(code: object) -> bool:
     return (type(code) is int and code == 200) or code == "200"
 
 
+def all_well(exception: object) -> bool:
+    """Return whether an exceptionCode leaves a success one: 00000, null, blank or absent (P24)."""
+    return exception is None or (isinstance(exception, str) and exception in ALL_WELL)
+
+
 def return_time(value: object) -> int | None:
     """Return returnTime in milliseconds, None for what is none."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     return value if type(value) is int and 0 <= value < 2**53 else None
-
-
-def registered(outcome: Outcome) -> Outcome:
-    """Return the outcome of a registration: "already added" is as good as added."""
-    if isinstance(outcome, Refused) and outcome.exception_code == ALREADY_REGISTERED:
-        return Delivered(Receipt("", None, 200, ALREADY_REGISTERED, outcome.message, signed=False))
-    return outcome
 
 
 # --- around it --------------------------------------------------------------------------------------

@@ -46,14 +46,21 @@ class Asker:
     """Makes and sends a probe's requests. `stop` ends a request under way."""
 
     def __init__(
-        self, config: Config, identity: Identity, clock: Clock, status: int = render.ENABLED
+        self,
+        config: Config,
+        identity: Identity,
+        clock: Clock,
+        status: int = render.ENABLED,
+        *,
+        signed_before: bool = False,
     ) -> None:
         self._config, self._identity, self._clock = config, identity, clock
         self.status = status  # of the device, table 4.1
+        self.signed_before = signed_before  # an answer of this platform was signed rightly, now or long ago
         platform = config.platform
         self.configured = Guess.configured(platform.conventions, encrypt=platform.encrypt)
         self.space: Space = space(self.configured, identity.secret)
-        self._reader = Reader.of(identity, self.space, clock.now)
+        self._reader = Reader.of(identity, self.space, platform.conventions, clock.now)
         self._line = Line(lambda: platform, clock)
 
     def search(self, limit: int) -> Search:
@@ -67,7 +74,11 @@ class Asker:
         request = self.request(attempt)
         answer = self._line.post(PATH, request.headers, request.body, stop or threading.Event())
         if isinstance(answer, Exchange):
-            return self._reader.read(answer, Sent(request.request_id, request.time))
+            sent = Sent(request.request_id, request.time)
+            reading = self._reader.read(answer, sent, attempt.guess, signed_before=self.signed_before)
+            if reading.signed is not None and reading.signed.keys:
+                self.signed_before = True
+            return reading
         stage = Stage.NETWORK if isinstance(answer, PlatformDown) else Stage.SILENCE
         return Reading(stage, answer.detail, mark=answer.code, code=answer.code)
 

@@ -17,7 +17,7 @@ from agent.hmpt import answers, checks, cipher, render
 from agent.hmpt.answers import Exchange, Sent, Terms
 from agent.hmpt.body import Body, hashed
 from agent.hmpt.checks import Problem
-from agent.hmpt.conventions import fingerprint, request_id, sm4_key, time_text
+from agent.hmpt.conventions import MAX_SKEW_S, fingerprint, request_id, sm4_key, time_text
 from agent.hmpt.signing import Authenticity, Identity, headers
 from agent.hmpt.transport import Line
 from agent.records import Delivered, Outcome, PictureKind, PlatformDown, Refused, Verification
@@ -30,8 +30,6 @@ PERSONAL = ("realName", "cardNo", "address", "birthday", "operationUser")
 #: Quick second try within one claim, for a connection that was refused while a server restarted.
 CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.5
-#: Beyond this our clock is not skewed but unset, and nothing may be signed with the platform's time.
-MAX_SKEW_S = 86400.0
 #: A body up to this is made once and kept until it is sent; a larger one is made again as it goes out.
 HELD_BYTES = 2 * 2**20
 
@@ -128,7 +126,7 @@ class PlatformClient:
         conventions = self._config().platform.conventions
         plain = render.machine_info(device, conventions, self._clock.now(), status)
         prepared = self._prepared(REGISTER, request_id(conventions, record), plain, conventions)
-        return answers.registered(self.send(prepared, stop))
+        return self.send(prepared, stop)
 
     def send(self, prepared: Prepared, stop: threading.Event | None = None) -> Outcome:
         """Send one request and return what became of it. Never raises for what a network can do."""
@@ -183,7 +181,8 @@ class PlatformClient:
 
     def _meaning(self, prepared: Prepared, time: str, exchange: Exchange) -> Outcome:
         """Return what an answer means, and remember what it shows of the platform's clock and habits."""
-        sent, now = Sent(prepared.request_id, time), self._clock.now()
+        sent = Sent(prepared.request_id, time, registers=prepared.path == REGISTER)
+        now = self._clock.now()
         terms = Terms(
             prepared.conventions,
             self._identity,

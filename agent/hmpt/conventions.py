@@ -8,7 +8,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 
 from agent import sm
 from agent.catalogue import AgentError
@@ -16,6 +16,8 @@ from agent.clock import SHANGHAI
 from agent.config.schema import Conventions
 
 SM4_KEY_BYTES = 16
+#: Beyond this our clock is not skewed but unset, and nothing may be signed with the platform's time (P5).
+MAX_SKEW_S = 86400.0
 
 
 def signing_key(conventions: Conventions, secret: bytes) -> bytes:
@@ -72,6 +74,21 @@ def time_text(conventions: Conventions, now: datetime) -> str:
     if conventions.time_format == "seconds":
         return str(int(now.timestamp()))
     return now.astimezone(SHANGHAI).strftime(_TIME_FORMS[conventions.time_format])
+
+
+def written_time(text: str) -> tuple[str, datetime] | None:
+    """Return a time's form and the moment it names, None for anything else: the inverse of `time_text`."""
+    try:
+        if re.fullmatch(r"[0-9]{13}|[0-9]{10}", text):
+            form, unit = ("millis", 1000) if len(text) == 13 else ("seconds", 1)
+            return form, datetime.fromtimestamp(int(text) / unit, timezone.utc)
+        for form, pattern in _TIME_FORMS.items():
+            # Not what strptime would take: 2026-3-1 is nobody's.
+            if re.sub(r"[0-9]", "0", text) == re.sub(r"[A-Za-z]", "0", form):
+                return form, datetime.strptime(text, pattern).replace(tzinfo=SHANGHAI)
+    except ValueError:
+        pass
+    return None
 
 
 def request_id(conventions: Conventions, record: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from agent.hmpt.conventions import MAX_SKEW_S
 from agent.hmpt.likelihood import EITHER, Group, Guess, Option, Space, likeliest, paddings
 from agent.hmpt.readings import Reading, Signed, Stage
 
@@ -59,6 +60,9 @@ class Cause(str, Enum):
     MEDIA = "media"
     VALUES = "values"
     ANSWER_SIGNATURE = "answer_signature"
+    UNSIGNED = "unsigned"
+    STALE = "stale"
+    CONTRADICTORY = "contradictory"
     FOREIGN = "foreign"
     NOTHING_FITS = "nothing_fits"
 
@@ -77,13 +81,12 @@ class Try:
 class Conclusion:
     """The end of a probe: `cause` is None when conventions were found that work as they are.
 
-    `guess` is what the platform understood, as far as that is known; `answer_time` what its signature covers.
+    `guess` is what the platform understood, as far as that is known.
     """
 
     cause: Cause | None
     guess: Guess | None = None
     reading: Reading | None = None
-    answer_time: str | None = None
 
 
 _CONTROLS = (Why.BAD_SIGNATURE, Why.BAD_BODY, Why.BAD_TICKET)
@@ -100,6 +103,14 @@ _BEHIND_SIGNATURE = (Stage.CIPHER, Stage.BODY, Stage.FIELDS)
 _AT_ONCE = {
     stage: Cause[stage.name]
     for stage in (Stage.NETWORK, Stage.PAGE, Stage.ADDRESS, Stage.BUSY, Stage.LOCK, Stage.ORG, Stage.FOREIGN)
+}
+#: What becomes of conventions that are understood, when the daemon would doubt the answers all the same.
+_DOUBTED = {
+    "E5003": Cause.ANSWER_SIGNATURE,
+    "E5004": Cause.UNSIGNED,
+    "E5007": Cause.CONTRADICTORY,
+    "E5009": Cause.UNSIGNED,
+    "E5010": Cause.STALE,
 }
 _EXHAUSTED = {Group.BODY: Cause.CIPHER, Group.MEDIA: Cause.MEDIA}
 
@@ -206,13 +217,12 @@ class Search:
             groups = {group: _only(options, guess) for group, options in self.groups.items()}
             groups[Group.BODY] = paddings(groups[Group.BODY][0], self.configured.cipher_encoding)
             return replace(self, groups=groups, settling=True)
-        if done.clock_s and not self.correct_skew:
+        corrected = self.correct_skew and abs(done.clock_s) < MAX_SKEW_S
+        if done.clock_s and not corrected:
             return replace(self, pending=replace(done, why=Why.OWN_CLOCK, clock_s=0.0))
-        answer_time = None if reading.signed is None else _answer_time(guess, reading.signed)
-        if reading.signed is not None and answer_time is None:
-            return self._ended(Cause.ANSWER_SIGNATURE, reading, guess)
-        cause = Cause.TICKET_PREFIX if done.bearer else None
-        return replace(self, end=Conclusion(cause, guess, reading, answer_time))
+        if reading.doubt is not None:
+            return self._ended(_DOUBTED.get(reading.doubt.code, Cause.GARBLED), reading, guess)
+        return self._ended(Cause.TICKET_PREFIX if done.bearer else None, reading, guess)
 
     def _after_ticket(self, done: Try, reading: Reading) -> Search:
         """A refused ticket: is it the ticket, or a signature refused in the same words?"""
@@ -355,17 +365,3 @@ def _signed_weight(option: Option, signed: Signed) -> float:
 
 def _opened_weight(option: Option, keys: Sequence[str]) -> float:
     return PROOF if option.value("sm4_key") in keys and option.value("encrypt") else 1.0
-
-
-def _answer_time(guess: Guess, signed: Signed | None) -> str | None:
-    """Return which time the answer's signature covers, None when it is not signed as requests are."""
-    if signed is None or (guess.sign_encoding == "base64") != (signed.encodings == ("base64",)):
-        return None
-    return next(
-        (
-            time
-            for key, template, time in signed.keys
-            if (key, template) == (guess.sign_key, guess.sign_template)
-        ),
-        None,
-    )

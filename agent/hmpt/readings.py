@@ -6,20 +6,22 @@ what a signed or encrypted answer shows of keys and encodings is computed, not g
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from agent.catalogue import AgentError
 from agent.config.schema import Conventions
 from agent.hmpt import answers, cipher, likelihood
-from agent.hmpt.answers import Exchange, Sent
-from agent.hmpt.conventions import sm4_key
+from agent.hmpt.answers import Exchange, Sent, Terms
+from agent.hmpt.conventions import sm4_key, written_time
+from agent.hmpt.likelihood import Guess
 from agent.hmpt.refusals import ALREADY_REGISTERED
 from agent.hmpt.signing import SIGN, TIME, Authenticity, Identity, check_answer
+from agent.records import Delivered, Unknown
 
 
 class Stage(str, Enum):
@@ -70,6 +72,9 @@ class Reading:
     )
     named: tuple[str, ...] = ()  # fields of table 4.1 that a refusal names
     already: bool = False  # B2301
+    doubt: Unknown | None = None  # why the daemon would not believe an answer that accepts
+    settled: tuple[tuple[str, str], ...] = ()  # knobs of answers, as it believes this one
+    authentic: bool = False  # signed, and rightly by those
     forbidden: bool = False  # HTTP 403, without the platform's JSON
 
 
@@ -101,12 +106,6 @@ _STATUSES: Mapping[int, tuple[Stage, str]] = {
     415: (Stage.MEDIA, "E4304"),
     429: (Stage.LOCK, "E4306"),
 }
-_TIME_FORMS = {
-    "millis": r"\d{13}",
-    "seconds": r"\d{10}",
-    "yyyyMMddHHmmss": r"\d{14}",
-    "yyyy-MM-dd HH:mm:ss": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
-}
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,14 @@ class Reader:
     templates: tuple[str, ...]
     sign_keys: tuple[str, ...]
     sm4_keys: tuple[str, ...]
+    base: Conventions
     now: Callable[[], datetime] = field(repr=False)
 
     @classmethod
-    def of(cls, identity: Identity, space: likelihood.Space, now: Callable[[], datetime]) -> Reader:
-        """Return a reader that knows every key and message of a space."""
+    def of(
+        cls, identity: Identity, space: likelihood.Space, base: Conventions, now: Callable[[], datetime]
+    ) -> Reader:
+        """Return a reader that knows every key and message of a space; `base` is what is configured."""
 
         def values(group: likelihood.Group, name: str) -> tuple[str, ...]:
             found = (dict(option.values)[name] for option in space[group])
@@ -133,18 +135,25 @@ class Reader:
             values(sign, "sign_template"),
             values(sign, "sign_key"),
             tuple(likelihood.cipher_keys("auto", identity.secret)) or values(body, "sm4_key"),
+            base,
             now,
         )
 
-    def read(self, exchange: Exchange, sent: Sent) -> Reading:
-        """Return what an answer tells."""
-        outer = _object(exchange.body)
+    def read(self, exchange: Exchange, sent: Sent, guess: Guess, *, signed_before: bool = False) -> Reading:
+        """Return what an answer to `guess` tells; `signed_before`: this platform signed an earlier one."""
+        reading = self._told(exchange, sent)
+        if reading.stage is not Stage.DONE:
+            return reading
+        return self._believed(reading, exchange, sent, guess, signed_before=signed_before)
+
+    def _told(self, exchange: Exchange, sent: Sent) -> Reading:
+        outer = answers.json_object(exchange.body)
         opened_by, answer = self._opened(outer)
         skew_s = self._skew(exchange, answer)
         if answer is None:
             return self._without_json(exchange, skew_s, opened_by)
         signed = self._signed(exchange, answer, sent)
-        stage, named = _stage(exchange, answer, sent)
+        stage, named = _stage(exchange, answer)
         code, exception = answer.get("code"), answer.get("exceptionCode")
         message = answers.safe(str(answer.get("msg") or ""))
         shown = f"HTTP {exchange.status} code {answers.safe(str(code))[:16]}"
@@ -196,12 +205,44 @@ class Reader:
         for name in self.sm4_keys:
             key = sm4_key(Conventions.model_validate({"sm4_key": name}), self.identity.secret)
             try:
-                inner = _object(cipher.decrypted(text, key))
+                inner = answers.json_object(cipher.decrypted(text, key))
             except ValueError:
                 continue
             if inner is not None and "code" in inner:
                 found[name] = inner
         return tuple(found), next(iter(found.values()), None)
+
+    def _believed(
+        self, reading: Reading, exchange: Exchange, sent: Sent, guess: Guess, *, signed_before: bool
+    ) -> Reading:
+        """Return the reading of an answer that accepts, judged as the daemon will judge it."""
+        doubt: Unknown | None = None
+        for settled in self._settlements(guess):
+            conventions = guess.conventions(self.base).model_copy(update=dict(settled))
+            terms = Terms(conventions, self.identity, self._key(conventions), signed_before)
+            outcome = answers.judge(exchange, replace(sent, registers=True), terms, self.now())
+            if isinstance(outcome, Delivered):
+                return replace(reading, settled=settled, authentic=outcome.receipt.signed)
+            # What it would not even take for the platform's own is read by us alone: decrypt_answer is off.
+            doubt = doubt or (outcome if isinstance(outcome, Unknown) else Unknown("E5002", reading.shown))
+        foreign = doubt is not None and doubt.code == "E5005"
+        return replace(reading, stage=Stage.FOREIGN if foreign else Stage.DONE, doubt=doubt)
+
+    def _settlements(self, guess: Guess) -> Iterator[tuple[tuple[str, str], ...]]:
+        """Yield the ways to take an answer: as configured, then by another time, then by another key.
+
+        The key is free only where nothing is encrypted with it.
+        """
+        times = dict.fromkeys((self.base.answer_time, "auto", "own", "request", "return_time"))
+        for key in (None,) if guess.encrypt else (None, *self.sm4_keys):
+            for time in times:
+                yield (("answer_time", time), *((("sm4_key", key),) if key else ()))
+
+    def _key(self, conventions: Conventions) -> bytes | None:
+        try:
+            return sm4_key(conventions, self.identity.secret)
+        except AgentError:
+            return None
 
     def _skew(self, exchange: Exchange, answer: Mapping[str, Any] | None) -> float | None:
         """Return by how many seconds the platform's clock is ahead: by returnTime, else by Date."""
@@ -234,9 +275,8 @@ class Reader:
                     )
                     if said is Authenticity.RIGHT:
                         right.append((key, template, time))
-        own = exchange.headers.get(TIME, "")
-        form = next((name for name, digits in _TIME_FORMS.items() if re.fullmatch(digits, own)), None)
-        return Signed(encodings, tuple(right), form)
+        own = written_time(exchange.headers.get(TIME, ""))
+        return Signed(encodings, tuple(right), None if own is None else own[0])
 
 
 def _encodings(found: str) -> tuple[str, ...]:
@@ -247,22 +287,12 @@ def _encodings(found: str) -> tuple[str, ...]:
     return ("HEX",) if found == found.upper() else ("hex",)
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(body.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _stage(exchange: Exchange, answer: Mapping[str, Any], sent: Sent) -> tuple[Stage, tuple[str, ...]]:
+def _stage(exchange: Exchange, answer: Mapping[str, Any]) -> tuple[Stage, tuple[str, ...]]:
     """Return how far the request came by the platform's own answer, and the fields it names."""
     exception = answer.get("exceptionCode")
-    done = answers.is_success(answer.get("code")) and exception in answers.ALL_WELL
-    if (done and exchange.status < 400) or exception == ALREADY_REGISTERED:
-        echoed = answer.get("requestId")
-        ours = echoed is None or answers.canonical(echoed) == answers.canonical(sent.request_id)
-        return (Stage.DONE if ours else Stage.FOREIGN), ()
+    done = answers.is_success(answer.get("code")) and answers.all_well(exception)
+    if done or exception == ALREADY_REGISTERED:
+        return Stage.DONE, ()
     message = str(answer.get("msg") or "")
     named = tuple(name for name in FIELDS if re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z])", message))
     if named == ("status",) and exception != "A2301":

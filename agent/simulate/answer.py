@@ -109,6 +109,10 @@ class Composer:
         returned = int(now * 1000)
         code = str(content["code"]) if dialect.answer_code == "text" else content["code"]
         fields: dict[str, Any] = {**content, "code": code, "data": None, "returnTime": returned}
+        if fields["exceptionCode"] == "00000" and dialect.answer_exception != "00000":
+            fields["exceptionCode"] = None
+            if dialect.answer_exception == "absent":
+                del fields["exceptionCode"]
         identity = _request_id(request_id, dialect, names)
         if identity is not None:
             fields["requestId"] = identity

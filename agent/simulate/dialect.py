@@ -43,6 +43,7 @@ class Dialect:
     answer_encoding: str = _one_of("hex", "HEX", "base64", "base64-lines", "base64url")
     answer_id: str = _one_of("echo", "bare", "own", "absent")  # bare: without dashes
     answer_code: str = _one_of("number", "text")
+    answer_exception: str = _one_of("00000", "null", "absent")  # of a success
     refusals: str = _one_of("named", "vague", "alike", "http", "http401", "http500")  # the last two bare
     ticket_refusal: str = _one_of("json", "http")  # the bus may answer before the platform does
     unknown_device: str = _one_of("refused", "silent")  # silent: code 200, and the data not "valid"
