@@ -7,10 +7,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from agent.outbox import Ballast, Outbox, SealKeys, owner, sealing
-from agent.outbox.intake import facts
-from agent.outbox.sealing import Key, KeyEncryptionKey
-from agent.outbox.vault import label
+from agent.outbox import Ballast, Outbox, SealKeys
 from agent.records import FaceResult, FaceVerdict, PictureKind, Receipt, Verification
 from drivers.card import CardKind
 
@@ -81,39 +78,3 @@ def damage_body(folder: Path, kind: str = "facts") -> None:
     )
     connection.commit()
     connection.close()
-
-
-def write_version_1(folder: Path, count: int) -> list[str]:
-    """Leave an outbox as version 1 of the schema wrote it, with a few waiting records. Return their ids."""
-    schema = (Path(__file__).parent / "data" / "outbox_v1.sql").read_text("utf-8")
-    connection = sqlite3.connect(folder / "outbox.db")
-    connection.executescript(
-        f"PRAGMA page_size = {owner.PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
-        f"BEGIN; {schema} PRAGMA user_version = 1; COMMIT;"
-    )
-    kek = KeyEncryptionKey.derived(SEAL_KEY)
-    epoch = Key(sealing.new_secret(), 1)
-    wrapped_epoch = kek.wrap(1, epoch.secret)
-    connection.execute("INSERT INTO epoch_key VALUES (1, ?, ?, 0)", (kek.id, wrapped_epoch))
-    made = [verification() for _ in range(count)]
-    for number, one in enumerate(made, start=1):
-        key = Key(sealing.new_secret(), 1)
-        plain = {"facts": facts(one), "picture:camera": PICTURES[PictureKind.CAMERA]}
-        bodies = {kind: sealing.seal(key, body, label(one.id, kind)) for kind, body in plain.items()}
-        size = sum(map(len, bodies.values()))
-        connection.execute(
-            "INSERT INTO record (id, state, person, verified_at, created_at, attempts, lane, size, content_sm3, wrapped_key) "
-            "VALUES (?, 'ready', ?, 0, 0, 1, 1, ?, '', ?)",
-            (one.id, f"old{number}", size, sealing.wrap_record_key(epoch, key.secret, one.id)),
-        )
-        for kind, body in bodies.items():
-            connection.execute(
-                "INSERT INTO body (record, kind, sealed) VALUES (?, ?, ?)", (number, kind, body)
-            )
-        connection.execute("INSERT INTO attempt (record, number, at) VALUES (?, 1, 5)", (number,))
-        connection.execute(
-            "UPDATE ledger SET accepted = accepted + 1, ready = ready + 1, bytes = bytes + ?", (size,)
-        )
-    connection.commit()
-    connection.close()
-    return [one.id for one in made]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from old_outboxes import MOVED, close_one_of_each, turn_into_version_3
 from outbox_support import PICTURES, HandClock, open_outbox, receipt, verification
 from test_outbox_damage import overwrite
 
 from agent.catalogue import AgentError
-from agent.outbox import Outbox, SettleBack, SettleDelivered, SettleParked, migrations, transfer
-from agent.outbox.owner import transaction
-
-SENTENCE = "moved to another machine"
+from agent.outbox import Outbox, SettleBack, SettleDelivered, transfer
 
 
 def put(outbox: Outbox) -> str:
@@ -22,38 +19,6 @@ def put(outbox: Outbox) -> str:
     one = verification()
     outbox.put(one, PICTURES, person="p", holds={})
     return one.id
-
-
-def closed(outbox: Outbox) -> dict[str, str]:
-    """Leave one record of each kind. Return why -> id."""
-    ids = {name: put(outbox) for name in ("superseded", "moved", "given_up", "waits")}
-    claim = outbox.claim(outbox._clock.now())
-    assert claim is not None
-    outbox.settle(claim, SettleParked("E5101", ""))
-    assert claim.id == ids["superseded"]
-    administration = outbox.administration
-    ids["successor"], _ = administration.amend(claim.id, lambda _: {"address": "别处"}, lambda *_: {}, "root")
-    administration.note_exported([ids["moved"]])
-    administration.hand_over(ids["moved"], "root", "export.bin")
-    administration.discard(ids["given_up"], "root", "试机")
-    return ids
-
-
-def as_version_3_kept_it(folder: Path) -> None:
-    """Turn a closed outbox back into one of the third version, with its sentences."""
-    with closing(sqlite3.connect(folder / "outbox.db")) as connection:
-        connection.row_factory = sqlite3.Row
-        with transaction(connection, durable=True):
-            connection.execute(
-                "UPDATE record SET closed_why = 'superseded by ' || superseded_by WHERE closed_as = 'superseded'"
-            )
-            connection.execute("UPDATE record SET closed_why = ? WHERE closed_as = 'moved'", (SENTENCE,))
-            connection.execute("ALTER TABLE record DROP COLUMN closed_as")
-            connection.execute("ALTER TABLE ledger DROP COLUMN superseded")
-            connection.execute("ALTER TABLE ledger DROP COLUMN moved")
-            migrations._note(connection)
-            connection.execute("UPDATE setting SET value = '3' WHERE name = 'schema'")
-            connection.execute("PRAGMA user_version = 3")
 
 
 def deliver(outbox: Outbox) -> bool:
@@ -94,27 +59,27 @@ def held_against(outbox: Outbox, ids: dict[str, str]) -> None:
 
 def test_who_goes_on_is_kept_as_a_key_beside_the_words(tmp_path: Path) -> None:
     with open_outbox(tmp_path) as outbox:
-        ids = closed(outbox)
+        ids = close_one_of_each(outbox)
         held_against(outbox, ids)
         assert outbox.administration.row(ids["moved"]).closed_why == "export.bin"
 
 
 def test_the_sentences_of_version_3_become_keys(tmp_path: Path) -> None:
     with open_outbox(tmp_path) as outbox:
-        ids = closed(outbox)
-    as_version_3_kept_it(tmp_path)
+        ids = close_one_of_each(outbox)
+    turn_into_version_3(tmp_path)
     with open_outbox(tmp_path) as outbox:
         held_against(outbox, ids)
         assert outbox.administration.row(ids["moved"]).closed_why is None
     copy = sqlite3.connect(tmp_path / "outbox.db.before-4")
-    assert copy.execute("SELECT count(*) FROM record WHERE closed_why = ?", (SENTENCE,)).fetchone() == (1,)
+    assert copy.execute("SELECT count(*) FROM record WHERE closed_why = ?", (MOVED,)).fetchone() == (1,)
     copy.close()
 
 
 def test_a_damaged_version_3_is_salvaged_with_its_keys(tmp_path: Path) -> None:
     with open_outbox(tmp_path) as outbox:
-        ids = closed(outbox)
-    as_version_3_kept_it(tmp_path)
+        ids = close_one_of_each(outbox)
+    turn_into_version_3(tmp_path)
     overwrite(tmp_path / "outbox.db", 0, bytes(16))
     with open_outbox(tmp_path) as outbox:
         assert outbox.salvaged is not None
@@ -125,14 +90,14 @@ def test_an_export_of_version_3_is_taken_in_with_its_keys(tmp_path: Path) -> Non
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     with open_outbox(tmp_path / "old") as old, open_outbox(tmp_path / "new") as new:
-        ids = closed(old)
+        ids = close_one_of_each(old)
         for record in old.administration.exportable():
             head, bodies = transfer._parted(old.administration.export_entry(record))
             head["meta"].pop("closed_as")
             if record == ids["superseded"]:
                 head["meta"]["closed_why"] = f"superseded by {ids['successor']}"
             if record == ids["moved"]:
-                head["meta"]["closed_why"] = SENTENCE
+                head["meta"]["closed_why"] = MOVED
             assert new.administration.import_entry(transfer._joined(head, bodies), lambda _: "p").new
         held_against(new, ids)
 
@@ -140,7 +105,7 @@ def test_an_export_of_version_3_is_taken_in_with_its_keys(tmp_path: Path) -> Non
 def test_the_counters_outlive_the_rows(tmp_path: Path) -> None:
     clock = HandClock()
     with open_outbox(tmp_path, clock) as outbox:
-        ids = closed(outbox)
+        ids = close_one_of_each(outbox)
         while deliver(outbox):
             pass
         clock.seconds = 300 * 86400

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from hmpt_support import config
-from outbox_support import PICTURES, SEAL_KEY, HandClock, open_outbox, receipt, verification, write_version_1
+from old_outboxes import write_version_1
+from outbox_support import PICTURES, SEAL_KEY, HandClock, open_outbox, receipt, verification
 
 from agent import keys
 from agent.catalogue import AgentError

@@ -15,6 +15,7 @@ from pathlib import Path
 from agent import sm
 from agent.balance import GONE_ON
 from agent.catalogue import AgentError
+from agent.keys import sync_folder
 from agent.outbox import ledger
 from agent.outbox.owner import transaction
 
@@ -99,6 +100,8 @@ def _back_up(connection: sqlite3.Connection, copy: Path) -> None:
     finally:
         os.close(descriptor)
     draft.rename(copy)
+    # A log that a dead process left is synced without its folder: the change would be there, the copy not.
+    sync_folder(copy.parent)
 
 
 def _to_2(connection: sqlite3.Connection) -> None:

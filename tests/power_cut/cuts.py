@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import struct
@@ -48,6 +49,7 @@ class Disk:
     contents: dict[int, bytearray] = field(default_factory=dict)
     unsynced: list[tuple[Op, int]] = field(default_factory=list)
     _live: dict[str, int] = field(default_factory=dict)
+    _digests: dict[int, bytes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, state_dir: Path) -> Disk:
@@ -81,16 +83,17 @@ class Disk:
         for op, target in self.unsynced:
             if op.kind not in _NAMES and target == inode:
                 write(self.contents[target], op)
+                self._digests.pop(target, None)
             elif op.kind in _NAMES and os.path.dirname(op.path) == path:
                 name(self.names, op, target)
             else:
                 left.append((op, target))
         self.unsynced = left
 
-    def cut(self, rng: random.Random, folder: Path) -> None:
-        """Write one possible state after a power cut at this moment into a folder of its own."""
+    def cut(self, rng: random.Random) -> Image:
+        """Return one possible state after a power cut at this moment; it holds until the next `apply`."""
         names, contents = dict(self.names), dict(self.contents)
-        copied: set[int] = set()
+        touched: set[int] = set()
         renamed = [entry for entry in self.unsynced if entry[0].kind in _NAMES]
         for op, inode in renamed[: rng.randint(0, len(renamed))]:
             name(names, op, inode)
@@ -98,15 +101,49 @@ class Disk:
         for op, inode in self.unsynced:
             if op.kind in _NAMES or fate == "none" or (fate == "some" and rng.random() < 0.5):
                 continue
-            if inode not in copied:
+            if inode not in touched:
                 contents[inode] = bytearray(contents[inode])
-                copied.add(inode)
+                touched.add(inode)
             write(contents[inode], op, rng if fate == "torn" else None)
-        for path, inode in names.items():
-            target = folder / path.lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(contents[inode])
-            target.chmod(0o600)
+        return Image(
+            {path: contents[inode] for path, inode in names.items()},
+            {path: self._digest(inode) for path, inode in names.items() if inode not in touched},
+        )
+
+    def _digest(self, inode: int) -> bytes:
+        """Return the digest of what is on the disk for sure: most files rest while one is written."""
+        if inode not in self._digests:
+            self._digests[inode] = hashlib.sha256(self.contents[inode]).digest()
+        return self._digests[inode]
+
+
+@dataclass(frozen=True)
+class Image:
+    """The files of a disk after one cut, and the digests of those that rest."""
+
+    files: dict[str, bytearray]
+    _known: dict[str, bytes]
+
+    @property
+    def digest(self) -> bytes:
+        """Return the digest over every name and every byte."""
+        whole = hashlib.sha256()
+        for path, content in sorted(self.files.items()):
+            whole.update(hashlib.sha256(path.encode()).digest())
+            whole.update(self._known.get(path) or hashlib.sha256(content).digest())
+        return whole.digest()
+
+    def write(self, state_dir: Path, folder: Path) -> None:
+        """Write the files of a state directory into another, fresh one."""
+        made: set[str] = set()
+        for path, content in self.files.items():
+            target = f"{folder}/{os.path.relpath(path, state_dir)}"
+            if (parent := os.path.dirname(target)) not in made:
+                os.makedirs(parent, exist_ok=True)
+                made.add(parent)
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(descriptor, content)
+            os.close(descriptor)
 
 
 def name(names: dict[str, int], op: Op, inode: int) -> None:
@@ -140,9 +177,10 @@ def write(content: bytearray, op: Op, torn: random.Random | None = None) -> None
 
 
 def replayed(disk: Disk, ops: list[Op], places: list[int]) -> Iterator[tuple[int, list[bytes]]]:
-    """Bring the disk to each place in ascending order, and yield it with the marks made until then."""
-    marks, done = list[bytes](), 0
+    """Bring the disk to each place in ascending order, and yield it with the marks made since the last one."""
+    done = 0
     for place in places:
+        marks = []
         for op in ops[done:place]:
             if op.kind == "m":
                 marks.append(op.data)

@@ -6,12 +6,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agent import keys
-from agent.outbox import claims, intake, ledger, migrations, owner, retention, vault
+from agent.outbox import claims, intake, ledger, migrations, owner, retention, startup, vault
 from agent.outbox.rows import millis
 
 
@@ -129,26 +130,63 @@ def _promoted_first() -> None:
     keys.write_key = write_key
 
 
-def _migrated_in_pieces() -> None:
-    """Each statement of the migration commits by itself."""
-    real = migrations.STEPS[2]
+def _committed_after(step: int) -> Callable[[], None]:
+    """What precedes a step of the migration commits by itself."""
 
-    def step(connection: sqlite3.Connection) -> None:
-        connection.execute("COMMIT")
-        real(connection)
-        connection.execute("BEGIN IMMEDIATE")
+    def put_back() -> None:
+        real = migrations.STEPS[step]
 
-    migrations.STEPS[2] = step
+        def pieces(connection: sqlite3.Connection) -> None:
+            real(connection)
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+
+        migrations.STEPS[step] = pieces
+
+    return put_back
 
 
-MUTANTS: dict[str, Callable[[], None]] = {
-    "synchronous NORMAL": _normal,
-    "synchronous OFF": _off,
-    "delivered before the receipt is written": _done_before_receipt,
-    "no UNIQUE": _no_unique,
-    "bodies deleted in a commit of their own": _delete_in_two,
-    "ledger moved in a commit of its own": _counted_apart,
-    "key file renamed before it is synced": _key_not_synced,
-    "next key in place before the epoch keys are under it": _promoted_first,
-    "migration in pieces": _migrated_in_pieces,
+def _named_afterwards() -> None:
+    """The sentences of version 3 become keys in a commit of their own, behind the migration's."""
+    real, name_closings = migrations.bring_up_to_date, migrations.name_closings
+    vars(migrations)["name_closings"] = lambda _: None
+
+    def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> int:
+        version = real(connection, path)
+        if version == 3:
+            with owner.transaction(connection, durable=True):
+                name_closings(connection)
+                ledger.count_gone_on(connection)
+        return version
+
+    vars(startup)["bring_up_to_date"] = bring_up_to_date
+
+
+def _copy_unnamed() -> None:
+    """The old file's copy is renamed into place, and the folder is not synced before the file changes."""
+    vars(migrations)["sync_folder"] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug, and the life that meets it: the version of the file it begins with, how much is done to it."""
+
+    put_back: Callable[[], None]
+    begins_with: int = 1
+    steps: int = 140
+
+
+MUTANTS = {
+    "synchronous NORMAL": Mutant(_normal),
+    "synchronous OFF": Mutant(_off),
+    "delivered before the receipt is written": Mutant(_done_before_receipt),
+    "no UNIQUE": Mutant(_no_unique),
+    "bodies deleted in a commit of their own": Mutant(_delete_in_two),
+    "ledger moved in a commit of its own": Mutant(_counted_apart),
+    "key file renamed before it is synced": Mutant(_key_not_synced),
+    "next key in place before the epoch keys are under it": Mutant(_promoted_first),
+    "migration from version 1 in pieces": Mutant(_committed_after(2), steps=0),
+    "migration from version 3 in pieces": Mutant(_committed_after(4), begins_with=3, steps=0),
+    "closings named after the migration": Mutant(_named_afterwards, begins_with=3, steps=0),
+    "copy of the old file not named for sure": Mutant(_copy_unnamed, begins_with=3, steps=0),
 }

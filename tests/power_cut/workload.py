@@ -1,4 +1,4 @@
-"""A kiosk's year in a second, under the journal: `python -m power_cut.workload STATE_DIR SEED [MUTANT]`.
+"""A kiosk's year in a second, under the journal: `python -m power_cut.workload STATE_DIR SEED STEPS [MUTANT]`.
 
 Says through descriptor 199 what it is about to do and what was acknowledged to it.
 """
@@ -28,7 +28,6 @@ from agent.records import FaceResult, FaceVerdict, Hold, PictureKind, Supplement
 from power_cut import mutants
 
 MARK_FD = 199
-STEPS = 140
 BALLAST = 96 * 1024
 
 
@@ -174,10 +173,10 @@ class Life:
         keys.promote_own(self.own.config)
 
 
-def live(state_dir: Path, seed: int) -> None:
-    """Do STEPS things at random, starting anew from time to time."""
-    rng, clock, known, left = random.Random(seed), HandClock(), list[str](), STEPS
-    while left > 0:
+def live(state_dir: Path, seed: int, steps: int) -> None:
+    """Do that many things at random, starting anew from time to time; without any, start and stop."""
+    rng, clock, known, left = random.Random(seed), HandClock(), list[str](), steps
+    while True:
         with ExitStack() as stack:
             own = stack.enter_context(owning(settings(state_dir), clock))
             one = Life(own, clock, rng, known)
@@ -199,10 +198,12 @@ def live(state_dir: Path, seed: int) -> None:
                     rng.choices(list(deeds), list(deeds.values()))[0]()
                 except AgentError as error:
                     raise SystemExit(f"{error.code} {error.facts}") from error
+        if left <= 0:
+            return
 
 
 if __name__ == "__main__":
     small()
-    if len(sys.argv) > 3:
-        mutants.MUTANTS[sys.argv[3]]()
-    live(Path(sys.argv[1]), int(sys.argv[2]))
+    if len(sys.argv) > 4:
+        mutants.MUTANTS[sys.argv[4]].put_back()
+    live(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
