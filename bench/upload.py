@@ -21,7 +21,7 @@ from pathlib import Path
 
 import requests
 
-from agent import sm
+from agent import malloc, sm
 from agent.audit import Audit
 from agent.board import Board
 from agent.clock import SystemClock
@@ -41,6 +41,8 @@ RECORDS, PICTURE_BYTES, DISTINCT = 500, 250_000, 50
 #: JPEG bytes of which base64 makes the 3,000,000 characters that the platform takes at the most.
 BOUND_BYTES = 2_250_000
 WALL, CIPHER, MEMORY_MB = 1.5, 0.9, 15.0
+#: Records of the usual size before and after the largest one.
+AROUND = 5
 SECRET, CLOCK = b"Kx7pQ2mZ9sR4tV1w", SystemClock()
 IDENTITY = Identity("ORG-BENCH-0001", SECRET, "ticket")
 KEYS = SealKeys.derived(b"s" * 64)
@@ -196,33 +198,25 @@ def cipher_over_openssl() -> tuple[float, float]:
 
 
 def memory_mb(folder: Path, url: str) -> float:
-    """Return by how much three pictures at the bound raise the peak of a process that sent small ones."""
+    """Return by how much three pictures at the bound, small ones around them, raise the uploader's peak."""
     kinds = (PictureKind.CARD, PictureKind.CAMERA, PictureKind.FINGER)
     command = [sys.executable, "-m", "bench.upload", "--memory", str(folder), url]
-    folder.mkdir()
-    fill(folder, 3, {kind: picture(20_000) for kind in kinds[:2]})
-    fill(folder, 1, {kind: picture(BOUND_BYTES) for kind in kinds})
+    small = {kind: picture(PICTURE_BYTES) for kind in kinds[:2]}
+    for name in ("small", "mixed"):
+        (folder / name).mkdir(parents=True)
+        fill(folder / name, AROUND, small)
+    fill(folder / "mixed", 1, {kind: picture(BOUND_BYTES) for kind in kinds})
+    fill(folder / "mixed", AROUND, small)
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def _memory_of_the_largest(folder: Path, url: str) -> None:
-    """In a process of its own: drain, the large record last, and print the peak above idle in MB."""
-    config = settings(url)
-    client = PlatformClient(lambda: config, IDENTITY, CLOCK)
-    from agent.uploader.making import Maker
-
-    maker = Maker(client, tuple)
-    with Outbox.open(folder, KEYS, CLOCK, 20 * 2**30, ballast=Ballast(folder, 2**20)) as outbox:
-        idle = 0
-        while (claim := outbox.claim(CLOCK.now())) is not None:
-            Path("/proc/self/clear_refs").write_text("5")
-            idle = _status("VmRSS")
-            made = maker.make(claim, config)
-            assert made.prepared is not None
-            client.send(made.prepared)
-            del made
-        print((_status("VmHWM") - idle) / 1000)
-    client.close()
+    """In a process of its own: drain small records, then a large one among such; print the peak in MB."""
+    drain(folder / "small", url, AROUND)
+    idle = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    drain(folder / "mixed", url, 2 * AROUND + 1)
+    print((_status("VmHWM") - idle) / 1000)
 
 
 def _status(name: str) -> int:
@@ -268,7 +262,8 @@ def _verdict(what: str, found: float, sense: str, limit: float) -> str:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print, with the daemon's allocator."""
+    malloc.give_back()
     if sys.argv[1:2] == ["--memory"]:
         _memory_of_the_largest(Path(sys.argv[2]), sys.argv[3])
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -19,7 +20,7 @@ from agent.catalogue import AgentError
 from agent.config.schema import Conventions
 from agent.hmpt import answers, checks, cipher, conventions, render, signing
 from agent.hmpt.answers import Exchange, Sent, Terms
-from agent.hmpt.body import Body, of_pieces
+from agent.hmpt.body import Body, gathered, of_pieces
 from agent.hmpt.codes import NATIONS
 from agent.records import (
     Delivered,
@@ -625,3 +626,14 @@ def test_no_record_makes_a_check_fall_over_or_tell_a_value(
     ]
     assert said
     assert not any(character in text for text in said for character in "廿卅卌\ue000")
+
+
+@given(st.lists(st.binary(max_size=40), max_size=30), st.integers(1, 25))
+def test_small_pieces_leave_together_and_large_ones_as_they_are(chunks: list[bytes], size: int) -> None:
+    pieces = list(gathered(chunks, size))
+    assert b"".join(pieces) == b"".join(chunks)
+    assert all(pieces)
+    for before, after in itertools.pairwise(pieces):
+        assert len(before) >= size or len(after) >= size  # never two small ones in a row
+    large = [chunk for chunk in chunks if len(chunk) >= size]
+    assert [piece for piece in pieces if any(piece is chunk for chunk in large)] == large

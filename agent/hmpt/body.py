@@ -79,6 +79,22 @@ def hashed(body: Body, keep_bytes: int) -> tuple[Body, str]:
     return held, running.hexdigest()
 
 
+def gathered(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Return the same bytes, small pieces joined until they are `size` long; larger ones are not copied."""
+    small = bytearray()
+    for chunk in chunks:
+        large = len(chunk) >= size
+        if not large:
+            small += chunk
+        if small and (large or len(small) >= size):
+            yield bytes(small)
+            small.clear()
+        if large:
+            yield chunk
+    if small:
+        yield bytes(small)
+
+
 def regrouped(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Return the same bytes in pieces that are multiples of `size`, but for the last."""
     rest = b""

@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from agent.clock import Clock
 from agent.config.schema import Platform
 from agent.hmpt.answers import Exchange
-from agent.hmpt.body import Body, regrouped
+from agent.hmpt.body import Body, gathered
 from agent.records import PlatformDown, Unknown
 
 #: A stop leaves a request under way after this.
@@ -26,7 +26,7 @@ LEAVE_S = 3.0
 POLL_S = 0.1
 #: An answer has some two hundred bytes; a proxy's page some tens of thousands.
 MAX_ANSWER = 2**20
-#: Bytes handed to the socket at a time.
+#: Bytes handed to the socket at a time, at the least.
 SEND_BYTES = 2**14
 
 Answer = Exchange | PlatformDown | Unknown
@@ -125,7 +125,7 @@ class _Streamed:
 
     def __iter__(self) -> Iterator[bytes]:
         # Each piece is a packet of its own on the line: field by field would be a hundred small ones.
-        yield from regrouped(self._body.chunks(), SEND_BYTES)
+        yield from gathered(self._body.chunks(), SEND_BYTES)
         self.sent = True
 
 

@@ -106,7 +106,7 @@ WHERE state = 'ready' AND lane = :lane AND next_attempt_at <= :now AND NOT EXIST
     SELECT 1 FROM record AS e WHERE e.person = r.person AND e.verified_at <= r.verified_at
     AND e.state = 'ready' AND e.next_attempt_at <= :now
     AND (e.verified_at < r.verified_at OR e.seq < r.seq))
-ORDER BY next_attempt_at, seq LIMIT 1
+ORDER BY next_attempt_at, seq LIMIT :most
 """
 
 
@@ -138,12 +138,19 @@ def _next_due(connection: sqlite3.Connection, now: datetime, turn: int) -> sqlit
         "UPDATE record SET next_attempt_at = 0 WHERE state = 'ready' AND lane = 1 AND next_attempt_at > ?",
         (millis(now + LONGEST_WAIT),),
     )
-    lanes = (1, 0) if turn % (NEW_TO_WAITING + 1) == NEW_TO_WAITING else (0, 1)
-    for lane in lanes:
-        row: sqlite3.Row | None = connection.execute(DUE, {"lane": lane, "now": millis(now)}).fetchone()
-        if row is not None:
+    for lane in _lanes(turn):
+        for row in _due(connection, now, lane, 1):
             return row
     return None
+
+
+def _due(connection: sqlite3.Connection, now: datetime, lane: int, most: int) -> list[sqlite3.Row]:
+    return connection.execute(DUE, {"lane": lane, "now": millis(now), "most": most}).fetchall()
+
+
+def _lanes(turn: int) -> tuple[int, int]:
+    """Return the lane that is looked at first at this turn, and the other one."""
+    return (1, 0) if turn % (NEW_TO_WAITING + 1) == NEW_TO_WAITING else (0, 1)
 
 
 def kept_conventions(connection: sqlite3.Connection, row: sqlite3.Row) -> str | None:
@@ -166,10 +173,18 @@ def too_large(connection: sqlite3.Connection, row: sqlite3.Row) -> int:
     return int(found[0])
 
 
-def upcoming(connection: sqlite3.Connection, now: datetime, turn: int) -> sqlite3.Row | None:
-    """Return the meta row that `take` would claim now, without claiming it."""
-    with transaction(connection, durable=False):
-        return _next_due(connection, now, turn)
+def upcoming(connection: sqlite3.Connection, now: datetime, turn: int, most: int) -> list[str]:
+    """Return the records that the next `most` turns would probably claim, in that order; none is claimed.
+
+    Probably: a person's second record is not foreseen while the first waits.
+    """
+    waiting = {lane: _due(connection, now, lane, most) for lane in (0, 1)}
+    found: list[str] = []
+    for ahead in range(most):
+        lane = next((lane for lane in _lanes(turn + ahead) if waiting[lane]), None)
+        if lane is not None:
+            found.append(waiting[lane].pop(0)["id"])
+    return found
 
 
 def note(connection: sqlite3.Connection, claim: Claim, now: datetime, values: Mapping[str, object]) -> None:

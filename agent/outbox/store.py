@@ -233,10 +233,9 @@ class Outbox:
             with self.guarded(row["id"]):
                 return self._opened(row, token, row["attempts"] + 1)
 
-    def upcoming(self, now: datetime) -> Claim | None:
-        """Return what the next claim would be, so that its body can be made before: it is no claim yet."""
-        row = self._owner.run(partial(claims.upcoming, now=now, turn=self._turn))
-        return None if row is None else self._opened(row, "", row["attempts"] + 1)
+    def upcoming(self, now: datetime, most: int) -> list[str]:
+        """Return the records that will probably be claimed next, so that their bodies can be made before."""
+        return self._owner.run(partial(claims.upcoming, now=now, turn=self._turn, most=most))
 
     def peek(self, record: str) -> Claim:
         """Return what a record's next claim would be, whatever state it is in; it is no claim."""
@@ -244,17 +243,20 @@ class Outbox:
         return self._opened(row, "", row["attempts"] + 1)
 
     def _opened(self, row: sqlite3.Row, token: str, attempts: int) -> Claim:
-        return Claim(
-            id=row["id"],
-            token=token,
-            attempts=attempts,
-            verification=self._owner.run(partial(self._vault.whole, row=row)),
-            unknown=bool(row["unknown"]),
-            kept_conventions=self._owner.run(partial(claims.kept_conventions, row=row)),
-            too_large=self._owner.run(partial(claims.too_large, row=row)),
-            size=row["size"],
-            picture=partial(self.picture, row["id"]),
-        )
+        def read(connection: sqlite3.Connection) -> Claim:
+            return Claim(
+                id=row["id"],
+                token=token,
+                attempts=attempts,
+                verification=self._vault.whole(connection, row),
+                unknown=bool(row["unknown"]),
+                kept_conventions=claims.kept_conventions(connection, row),
+                too_large=claims.too_large(connection, row),
+                size=row["size"],
+                picture=partial(self.picture, row["id"]),
+            )
+
+        return self._owner.run(read)
 
     @contextmanager
     def guarded(self, record: str) -> Iterator[None]:
@@ -310,7 +312,9 @@ class Outbox:
 
     def picture(self, record: str, kind: PictureKind) -> bytes | None:
         """Return one picture, None when the record has none of that kind."""
-        return self._owner.run(lambda c: self._vault.open(c, find(c, record), picture_kind(kind)))
+        sealed = self._owner.run(lambda c: self._vault.sealed(c, find(c, record), picture_kind(kind)))
+        # Opened here: to the owner of the connection, whom the desk may be waiting for, it is long.
+        return None if sealed is None else sealed.opened()
 
     def picture_kinds(self, record: str) -> set[PictureKind]:
         """Return which pictures a record has."""

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -41,6 +41,19 @@ class SealKeys:
     def of(self, kek_id: str) -> KeyEncryptionKey | None:
         """Return the key of that id, None when we have neither."""
         return next((kek for kek in (self.newest, self.current) if kek.id == kek_id), None)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A body as it lies in the database, and what opens it: no connection is needed any more."""
+
+    key: Key
+    row: bytes = field(repr=False)
+    what: str
+
+    def opened(self) -> bytes:
+        """Return the plaintext. AgentError E7101 when it is damaged."""
+        return sealing.unseal(self.key, self.row, self.what)
 
 
 class Vault:
@@ -176,14 +189,19 @@ class Vault:
             "INSERT INTO body (record, kind, sealed) VALUES (?, ?, ?)", (row["seq"], kind, sealed)
         )
 
-    def open(self, connection: sqlite3.Connection, row: sqlite3.Row, kind: str) -> bytes | None:
-        """Return a body's plaintext, None when there is none of that kind; AgentError when it is damaged."""
+    def sealed(self, connection: sqlite3.Connection, row: sqlite3.Row, kind: str) -> Sealed | None:
+        """Return a body as it is kept, with what opens it; None when there is none of that kind."""
         found = connection.execute(
             "SELECT sealed FROM body WHERE record = ? AND kind = ?", (row["seq"], kind)
         ).fetchone()
         if found is None:
             return None
-        return sealing.unseal(self.record_key(row), found["sealed"], label(row["id"], kind))
+        return Sealed(self.record_key(row), found["sealed"], label(row["id"], kind))
+
+    def open(self, connection: sqlite3.Connection, row: sqlite3.Row, kind: str) -> bytes | None:
+        """Return a body's plaintext, None when there is none of that kind; AgentError when it is damaged."""
+        sealed = self.sealed(connection, row, kind)
+        return None if sealed is None else sealed.opened()
 
     def kinds(self, connection: sqlite3.Connection, row: sqlite3.Row) -> set[str]:
         """Return which bodies a record has."""

@@ -40,6 +40,7 @@ from agent.uploader.judgement import Case, Failure, Judgement, Ruling, Verdict
 from agent.uploader.making import Maker, device_name
 from agent.uploader.rates import Rates
 from agent.uploader.registration import refusal_code, register, registered, to_be_registered
+from agent.uploader.timekeeping import Timekeeping
 
 log = logs.get(__name__)
 
@@ -47,11 +48,6 @@ log = logs.get(__name__)
 IDLE_S = 1.0
 #: How long the answer of a hanging send may take beyond its own limits before the loop counts as hung.
 SEND_GRACE_S = 30.0
-
-#: A clock that nobody has confirmed is asked about this often, when nothing else does.
-ASK_TIME_S = 60.0
-#: A platform's clock this far from ours is worth a word.
-SKEW_TOLD_S = 60.0
 
 #: Our own configuration keeps every record from being sent: the secret does not fit a convention.
 LANE_FAULTS = frozenset({"E7401", "E3122"})
@@ -82,11 +78,11 @@ class Uploader:
         self._judgement = Judgement.from_json(parts.outbox.setting(memory.judgement_name(parts.config())))
         self._devices: dict[str, Breaker] = {}
         self._rates = Rates.of(parts.config(), parts.clock.monotonic())
-        self._clock_code = ""
-        self._asked_time: float | None = None
-        self._skewed = False
+        self._times = Timekeeping(parts.client, parts.clock)
         self._maker = Maker(parts.client, lambda: self._judgement.good)
-        self._ahead = Ahead(self._maker.make, lambda: parts.outbox.upcoming(parts.clock.now()))
+        self._ahead = Ahead(
+            self._maker.make, lambda most: parts.outbox.upcoming(parts.clock.now(), most), parts.outbox.peek
+        )
 
     def wake(self) -> None:
         """Say that a record was kept."""
@@ -111,7 +107,7 @@ class Uploader:
                     self._wake.wait(min(wait_s, IDLE_S))
                 self._wake.clear()
         finally:
-            self._ahead.forget()
+            self._ahead.drop(wait=True)
 
     def _tell_unconfirmed(self) -> None:
         """Say that this device is out of service, or never confirmed as registered: records may not count."""
@@ -149,23 +145,18 @@ class Uploader:
 
     def _may_sign(self, trust: Trust) -> bool:
         """Return whether the clock is fit to sign with; when it is not, somebody hears of it once."""
-        code = "" if trust.may_sign else "E7503"
-        if code != self._clock_code:
-            self._clock_code = code
+        if self._times.turned(trust):
             self._post()  # first, so that whoever hears of it finds the board saying so
-            if code:
-                self._tell(code, state=trust.value, now=self._parts.clock.now().isoformat(timespec="seconds"))
+            if self._times.code:
+                now = self._parts.clock.now().isoformat(timespec="seconds")
+                self._tell(self._times.code, state=trust.value, now=now)
         return trust.may_sign
 
     def _asks_time(self, stop: threading.Event) -> bool:
         """Ask the platform what time it is, if that is due. Return whether that failed."""
-        parts, now = self._parts, self._parts.clock.monotonic()
-        if to_be_registered(parts.outbox, parts.config()):
+        if to_be_registered(self._parts.outbox, self._parts.config()):
             return False  # registering is the next thing done, and tells the time as well
-        if self._asked_time is not None and now - self._asked_time < ASK_TIME_S:
-            return False
-        self._asked_time = now
-        down = parts.client.ask_time(stop)
+        down = self._times.ask(stop)
         if down is not None and not stop.is_set():
             self._lane_failed(down.code, None, down.detail)
         self._tell_skew()
@@ -173,11 +164,9 @@ class Uploader:
 
     def _tell_skew(self) -> None:
         """Say once that the two clocks differ, and again when they no longer did in between."""
-        skew_s = self._parts.client.skew_s
-        off = skew_s is not None and abs(skew_s) > SKEW_TOLD_S
-        if off and not self._skewed and skew_s is not None:
-            self._tell("W7508", skew=f"{round(skew_s):+d}")
-        self._skewed = off
+        skew = self._times.newly_skewed()
+        if skew is not None:
+            self._tell("W7508", skew=skew)
 
     def _start_afresh(self) -> None:
         """The configuration changed: what failed under the old one says nothing of the new one."""
@@ -243,7 +232,7 @@ class Uploader:
         )
         cipher = "SM4" if config.platform.encrypt else "-"
         parts.board.event("I5002", record=claim.id, cipher=cipher, length=prepared.length)
-        self._ahead.begin(config)
+        self._ahead.begin(config, claim)
         outcome = parts.client.send(prepared, stop)
         self._tell_skew()
         case = Case(
@@ -371,6 +360,8 @@ class Uploader:
     def _lane(self, breaker: Breaker) -> None:
         if breaker != self._breaker:
             self._breaker = breaker
+            if not breaker.closed:
+                self._ahead.drop()  # nobody's data lie in memory for as long as the platform is away
             name = memory.breaker_name(self._parts.config())
             self._parts.outbox.set_setting(name, breaker.to_json())
             self._post()
@@ -386,8 +377,8 @@ class Uploader:
         config = self._parts.config()
         self._parts.board.post(
             "platform",
-            state="ok" if self._breaker.closed and not self._clock_code else "waiting",
-            code=self._clock_code or self._breaker.code,
+            state="ok" if self._breaker.closed and not self._times.code else "waiting",
+            code=self._times.code or self._breaker.code,
             next_try=until.isoformat() if until else None,
             registered=registered(self._parts.outbox, config) is not None,
             proven=self._judgement.proven == self._maker.mark(config),
