@@ -296,7 +296,7 @@ class Agent:
             self.board.post("camera", state="ok")
         else:
             logs.say(log, state.code, **state.facts)
-            self.board.post("camera", state="down", code=state.code)
+            self.board.post("camera", state="down", code=state.code, facts=dict(state.facts))
             self.board.event(state.code, **state.facts)
 
     def _on_hint(self, reason: str) -> None:
@@ -313,7 +313,7 @@ class Agent:
         """Put the engine on the board; that its threshold was never tried here stays there until it was."""
         engine = self._engine
         if engine.code:
-            self.board.post("face", state="down", code=engine.code)
+            self.board.post("face", state="down", code=engine.code, facts=dict(engine.facts))
         elif engine.model is None or engine.threshold is None:
             self.board.post("face", state="off", code="W2423")
         else:

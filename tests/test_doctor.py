@@ -26,7 +26,7 @@ from agent.catalogue import entry
 from agent.cli.doctor import LABELS
 from agent.clock import SystemClock
 from agent.config import Config, load
-from agent.ops import devices, machine, stored
+from agent.ops import conditions, devices, host, machine
 from agent.ops.checking import Check, Found, Result, run
 from agent.ops.doctor import Doctor
 from agent.ops.reach import Way
@@ -34,7 +34,8 @@ from drivers import photo
 from drivers.access import Account, holders, may_use
 
 #: What a made-up site on a test machine is told in any case.
-USUAL = {"W8602", "W8603", "W7502", "W7306", "W7307"}
+USUAL = {"W8602", "W8603", "W7502", "W7306", "W7307", "W8611", "W8612", "W2425"}
+NOW = dt.datetime(2026, 11, 24, tzinfo=dt.timezone.utc)
 
 
 def examined(site: Site) -> dict[str, dict[str, Any]]:
@@ -51,6 +52,13 @@ def codes(found: dict[str, dict[str, Any]]) -> set[str]:
 def looked(look: Found) -> Result:
     """Return one look as `doctor` would tell it."""
     return run([Check("it", lambda: look)], 60)[0]
+
+
+def of_machine(condition: str, path: Path, *, daemon: bool = True) -> str | None:
+    """Return a condition's code where `path` is the state directory and the root of the file system."""
+    found = conditions.NAMED[condition].found({"daemon": daemon, "machine": host.look(path, path)}, NOW)
+    assert found is not None
+    return found[0]
 
 
 def changed(config: Config, section: str, **values: Any) -> Config:
@@ -82,6 +90,7 @@ def test_without_a_daemon_every_part_is_looked_at_and_with_one_it_is_asked(site:
             beside = examined(site)
             assert codes(beside) == set()
             assert beside["daemon"]["code"] is None
+            assert not any(check["follows"] for check in beside.values())
             assert beside["reader"]["facts"]["state"] == "ok"
             assert beside["signature"]["facts"]["state"] == "ok"
             assert daemon.terminate(20) == 0
@@ -128,16 +137,10 @@ def test_whatever_hangs_is_named_within_the_time() -> None:
 
 def test_loops_that_do_not_answer_and_a_clock_behind_are_told(config: Config) -> None:
     loop = {"name": "uploader", "late_s": 3.0, "alive": True, "restarts": 0}
-    live = {"loops": [loop], "topics": {}, "version": "1"}
-    queue = dict.fromkeys(("difference", "quarantined", "parked", "copied", "bytes", "ready", "held"), 0)
-    queue |= {"limit": 1, "sending": 0, "oldest_waiting": None}  # type: ignore[dict-item]
-    answers = {
-        "status": {"queue": queue, "clock_trusted": False, "clock_trust": "behind", **live},
-        "keys.state": {"lost_epochs": {}, "own_files": [], "backed_up": True, "kek": "k"},
-    }
-    doctor = Doctor(config, lambda: live, answers.__getitem__, SystemClock())
+    live = {"daemon": True, "loops": [loop], "topics": {}, "version": "1", "clock_trust": "behind"}
+    doctor = Doctor(config, lambda: live, {"status": live}.__getitem__, SystemClock())
     found = {result.check: result for result in doctor.examine()}
-    assert (found["daemon"].code, found["daemon"].facts["loops"]) == ("E8605", "uploader")
+    assert (found["loops"].code, found["loops"].facts["loops"]) == ("E8605", "uploader")
     assert found["clock"].code == "E7503"
 
 
@@ -157,20 +160,37 @@ def test_somebody_else_who_owns_our_names_is_named(tmp_path: Path, monkeypatch: 
 
 
 def test_a_journal_in_memory_is_told(tmp_path: Path) -> None:
+    assert of_machine("journal", tmp_path) is None
     (tmp_path / "run/log/journal").mkdir(parents=True)
-    assert looked(machine.journal(tmp_path)).code == "W8603"
+    assert of_machine("journal", tmp_path) == "W8603"
     (tmp_path / "var/log/journal").mkdir(parents=True)
-    assert looked(machine.journal(tmp_path)).code is None
+    assert of_machine("journal", tmp_path) is None
 
 
 def test_a_state_directory_that_cannot_be_used_is_told(tmp_path: Path) -> None:
-    account = Account("x", os.geteuid(), frozenset())
-    assert looked(machine.disk(tmp_path / "none", account)).code == "E8302"
-    assert looked(machine.disk(tmp_path, account)).code is None
+    assert of_machine("disk", tmp_path / "none") == "E8302"
+    assert of_machine("disk", tmp_path / "none", daemon=False) is None, "the first start makes it"
+    assert of_machine("disk", tmp_path) is None
+    (tmp_path / "somebody's").mkdir(0o500)
+    os.chown(tmp_path / "somebody's", 64321, 64321)
+    assert of_machine("disk", tmp_path / "somebody's") == "E8302"
 
 
-def test_the_kernel_knows_whether_a_source_of_time_sets_the_clock() -> None:
-    assert looked(machine.time_source()).code in {None, "W7502"}
+@pytest.mark.parametrize(
+    ("free", "ballast", "code"),
+    [(70, False, "E3119"), (70, True, None), (15, True, "E3119"), (90, False, None), (15, None, "E3119")],
+)
+def test_a_disk_is_full_when_no_new_record_would_be_taken(
+    free: int, ballast: bool | None, code: str | None
+) -> None:
+    machine = {"hindrance": None, "state_dir": "/x", "free": free * 2**20, "ballast": ballast}
+    found = conditions.NAMED["disk"].found({"daemon": True, "machine": machine}, NOW)
+    assert found is not None
+    assert found[0] == code
+
+
+def test_the_kernel_knows_whether_a_source_of_time_sets_the_clock(tmp_path: Path) -> None:
+    assert of_machine("time source", tmp_path) in {None, "W7502"}
 
 
 def test_a_taken_address_is_told(config: Config) -> None:
@@ -183,14 +203,13 @@ def test_a_taken_address_is_told(config: Config) -> None:
 
 
 def test_a_record_that_waits_for_days_is_told() -> None:
-    now = dt.datetime(2026, 11, 24, tzinfo=dt.timezone.utc)
-    queue = {
-        "waiting": 3,
-        "oldest_waiting": (now - dt.timedelta(hours=30)).isoformat(),
-    }
-    result = looked(stored.age(queue, now))
-    assert (result.code, result.facts) == ("W3150", {"waiting": "3", "hours": "30.0"})
-    assert looked(stored.age(queue, now - dt.timedelta(hours=20))).code is None
+    queue = {"waiting": 3, "oldest_waiting": (NOW - dt.timedelta(hours=30)).isoformat()}
+    age = conditions.NAMED["queue"]
+    assert age.found({"queue": queue}, NOW) == ("W3150", {"waiting": 3, "hours": "30.0"})
+    assert age.found({"queue": queue}, NOW - dt.timedelta(hours=20)) == (
+        None,
+        {"waiting": 3, "hours": "10.0"},
+    )
 
 
 # --- devices ----------------------------------------------------------------------------------------
@@ -250,14 +269,12 @@ def test_who_holds_a_device_is_named(tmp_path: Path, config: Config) -> None:
 def test_a_fault_that_the_daemon_knows_of_is_told_with_its_facts() -> None:
     facts = {"expected": "05.01-1", "received": "05.01-2"}
     topics = {"reader": {"state": "down", "code": "E1109", "facts": facts}}
-    code, found = devices.topic(topics, "reader", "state", "sam_id")
+    code, found = conditions.NAMED["reader"].found({"topics": topics}, NOW) or (None, {})
     assert code == "E1109"
     assert facts.items() <= found.items()
     assert "05.01-2" in entry("E1109").title("en", found)
-    assert devices.topic({"reader": {"state": "ok", "sam_id": "x"}}, "reader", "state", "sam_id") == (
-        None,
-        {"state": "ok", "sam_id": "x"},
-    )
+    well = {"topics": {"reader": {"state": "ok", "sam_id": "x", "since": "y"}}}
+    assert conditions.NAMED["reader"].found(well, NOW) == (None, {"state": "ok", "sam_id": "x"})
 
 
 def test_missing_rights_name_the_group(tmp_path: Path, config: Config) -> None:
@@ -295,15 +312,21 @@ def test_a_decoder_is_fine_when_it_starts_and_answers(
         update={"kind": "command", "command": (str(script),), "timeout_s": 1}
     )
     result = run(
-        [Check("decoder", lambda: devices.decoder(changed(config, "reader", photo_decoder=chosen), {}))], 60
+        [Check("decoder", lambda: devices.decoder(changed(config, "reader", photo_decoder=chosen)))], 60
     )
     assert result[0].code == ("E1301" if fails else None)
     assert photo.PHOTO_BYTES == 1024
 
 
 def test_a_decoder_that_failed_on_a_real_card_fails(config: Config) -> None:
-    topics = {"decoder": {"state": "down", "code": "E1301", "facts": {"reason": "no licence"}}}
-    assert devices.decoder(config, topics) == ("E1301", {"reason": "no licence"})
+    topics = {
+        "decoder": {"state": "down", "code": "E1301", "facts": {"reason": "the decoder ended with status 3"}}
+    }
+    live = {"daemon": True, "topics": topics}
+    checks = Doctor(config, lambda: live, {"status": live}.__getitem__, SystemClock()).checks()
+    found = run([one for one in checks if one.name in {"daemon", "database", "decoder"}], 60)
+    assert [one.code for one in found if one.check == "decoder"] == ["E1301"]
+    assert found[-1].facts["reason"] == "the decoder ended with status 3"
 
 
 def test_a_camera_that_is_not_there_is_told_without_its_password(config: Config) -> None:
@@ -311,7 +334,7 @@ def test_a_camera_that_is_not_there_is_told_without_its_password(config: Config)
     source = f"rtsp://nurse:hunter2@127.0.0.1:{closed}/live"
     camera = changed(config, "camera", source=source)
     assert looked(devices.camera_device(camera, Account("x", 0, frozenset()), daemon=False)).code is None
-    result = run([Check("c", lambda: devices.camera_frame(camera, {}, daemon=False))], 60)[0]
+    result = run([Check("c", lambda: devices.camera_frame(camera))], 60)[0]
     assert result.code == "E2101"
     assert "hunter2" not in str(result.facts)
     assert "nurse" not in str(result.facts)

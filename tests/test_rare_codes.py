@@ -29,12 +29,13 @@ from agent.cli.main import cli
 from agent.cli.options import Settings
 from agent.clock import SystemClock
 from agent.config import load
+from agent.console import view
 from agent.control import ControlServer
 from agent.control.protocol import Caller
 from agent.control.verbs import Powers, handlers
 from agent.face import reasons
 from agent.housekeeping import Housekeeping
-from agent.ops import devices, reach, status
+from agent.ops import conditions, devices, reach
 from agent.ops.checking import Check, run
 from agent.outbox import owner, transfer
 from agent.ownership import owning
@@ -236,9 +237,11 @@ def test_a_record_that_went_unreadable_on_the_other_machine_is_named(site: Site)
 def test_every_reason_has_a_sentence_for_the_registrar(reason: str, code: str) -> None:
     board = Board(SystemClock())
     board.post("hint", reason=reason, code=reasons.sentence(reason))
-    (problem,) = [*status.problems({"daemon": True, "topics": board.snapshot()}, SystemClock().now())]
-    assert problem.code == code
-    assert problem.as_json("zh")["do"]
+    looking = {"desk": {"preview": True}, **board.snapshot()}
+    stage = view.stage({**looking, "screen": {"state": "busy", "code": "I1002"}}, [], [], "zh", shown=False)
+    assert stage["hint"]["code"] == code
+    assert stage["hint"]["do"]
+    assert not conditions.problems({"daemon": True, "topics": looking}, SystemClock().now()), "her next step"
 
 
 def test_setting_up_without_rights_without_secrets_and_with_a_unit_that_fails(

@@ -224,11 +224,11 @@ def test_doctor_orders_its_findings_and_says_what_to_do(site: Site, tmp_path: Pa
 def test_doctor_says_what_a_record_costs_where_only_the_slow_cipher_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agent.ops import stored
+    from agent.ops import machine
 
     monkeypatch.setattr(sm, "_backend", sm.Gmssl)
-    monkeypatch.setattr(stored, "RECORD_BYTES", 200_000)
-    code, facts = stored.sealing_cost()
+    monkeypatch.setattr(machine, "RECORD_BYTES", 200_000)
+    code, facts = machine.sealing_cost()
     assert code == "W7308"
     assert int(facts["ms"]) > 500
 

@@ -14,12 +14,14 @@ from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json, shown
 from agent.clock import SystemClock
 from agent.control import NotRunning, call
-from agent.ops import down
+from agent.ops import down, host
 from agent.ops import status as ops
+from agent.ops.conditions import Problem, oldest_h, problems
 from agent.ops.pages import WHO
 
 if TYPE_CHECKING:
     from agent.config import Finding
+    from drivers.errors import CodedError
 
 #: The configuration is wrong.
 CONFIG_WRONG = 78
@@ -86,15 +88,15 @@ def status(settings: Settings, nagios: bool, as_json: bool) -> None:
     """现在怎么样 / how things are, problems first."""
     now = SystemClock().now()
     report, findings = _asked(settings) or _looked(settings, forgiving=nagios)
-    found = ops.problems(report, now)
+    found = problems(report, now)
     if nagios:
         text, exit_status = ops.nagios(report, found, now, settings.language)
         click.echo(text)
         raise click.exceptions.Exit(exit_status)
     if as_json:
-        told = [problem.as_json(settings.language) for problem in found]
+        listed = [problem.as_json(settings.language) for problem in found]
         wrong = [finding.as_json(settings.language) for finding in findings]
-        print_json({**report, "problems": told, **({"findings": wrong} if wrong else {})})
+        print_json({**report, "problems": listed, **({"findings": wrong} if wrong else {})})
     else:
         _show(settings, report, found, now)
         for finding in findings:
@@ -107,11 +109,13 @@ def _asked(settings: Settings) -> tuple[dict[str, Any], list[Finding]] | None:
     """Return what the daemon says of itself, None when none is there to be asked."""
     state_dir = settings.state_dir()
     try:
-        return None if state_dir is None else (call(state_dir, "status"), [])
+        if state_dir is None:
+            return None
+        return {**call(state_dir, "status"), "machine": host.look(state_dir)}, []
     except NotRunning:
         return None
     except AgentError as error:
-        return {"daemon": True, "error": {"code": error.code, "facts": dict(error.facts)}}, []
+        return {"daemon": True, "error": _told(error)}, []
 
 
 def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], list[Finding]]:
@@ -125,7 +129,7 @@ def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], lis
         return _nowhere(settings, forgiving=forgiving), []
     last = lastrun.read(state_dir)
     if last is not None and last.config_digest == lastrun.digest(settings.config_path):
-        return down.report(state_dir, last, last.max_bytes, last.config_hash), []
+        return down.report(state_dir, last.max_bytes, last.config_hash), []
     from agent.config import examine
     from agent.config.schema import OutboxSection
     from agent.live import fingerprint
@@ -133,10 +137,14 @@ def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], lis
     config, findings = examine(settings.config_path)
     wrong = [finding for finding in findings if finding.fatal]
     max_bytes = OutboxSection().max_bytes if config is None else config.outbox.max_bytes
-    report = down.report(state_dir, last, max_bytes, "" if config is None else fingerprint(config))
+    report = down.report(state_dir, max_bytes, "" if config is None else fingerprint(config))
     if wrong:
-        report["down"].append({"code": wrong[0].code, "facts": dict(wrong[0].facts)})
+        report["wrong"] = _told(wrong[0])
     return report, wrong
+
+
+def _told(error: CodedError | Finding) -> dict[str, Any]:
+    return {"code": error.code, "facts": dict(error.facts)}
 
 
 def _nowhere(settings: Settings, *, forgiving: bool) -> dict[str, Any]:
@@ -148,11 +156,11 @@ def _nowhere(settings: Settings, *, forgiving: bool) -> dict[str, Any]:
     except ConfigError as error:
         if not forgiving:
             raise
-        return {"daemon": False, "error": {"code": error.code, "facts": dict(error.facts)}}
+        return {"daemon": False, "error": _told(error)}
     raise AgentError("E8206", path=settings.config_path)
 
 
-def _show(settings: Settings, report: Mapping[str, Any], found: list[ops.Problem], now: datetime) -> None:
+def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], now: datetime) -> None:
     lang, zh = settings.language, settings.language == "zh"
     for problem in found:
         said = entry(problem.code)
@@ -175,7 +183,7 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[ops.Problem
         if queue[key] or key not in RARE
     )
     click.echo(counts)
-    success, hours = shown(queue["last_success"]), ops.oldest_h(queue, now)
+    success, hours = shown(queue["last_success"]), oldest_h(queue, now)
     used, limit = (f"{queue[key] / 2**20:.0f} MiB" for key in ("bytes", "limit"))
     settings.say(
         f"最近一次送达 {success}；最早的未送达记录已等待 {hours:.1f} 小时；队列 {used} / {limit}",

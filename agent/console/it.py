@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,9 @@ from agent.board import Board, Event
 from agent.clock import Clock
 from agent.console import view
 from agent.console.figures import OF_A_PERSON, Figures
+from agent.control import commissioning, keyring
 from agent.control.powers import Powers
+from agent.ops.conditions import Report, problems
 from agent.supervisor import LoopState
 
 #: Shown of what happened lately.
@@ -29,7 +32,10 @@ def overview(powers: Powers, board: Board, figures: Figures, clock: Clock, lang:
         "version": __version__,
         "now": clock.now().isoformat(timespec="seconds"),
         "clock_trusted": figures.clock_trusted(),
-        "problems": _problems(topics, events, loops, queue, lang),
+        "problems": [
+            view.sentence(problem.code, problem.facts, lang)
+            for problem in problems(_report(powers, topics, events, loops, queue), clock.now())
+        ],
         "topics": {name: _topic(state) for name, state in topics.items() if name not in view.NOT_PARTS},
         "queue": queue,
         "loops": [
@@ -48,30 +54,25 @@ def _topic(state: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in state.items() if value not in (None, "")}
 
 
-def _problems(
+def _report(
+    powers: Powers,
     topics: view.Topics,
-    events: list[Event],
+    events: Iterable[Event],
     loops: Iterable[LoopState],
     queue: Mapping[str, Any],
-    lang: str,
-) -> list[dict[str, Any]]:
-    """Return what is wrong now, errors first, each once."""
-    facts = view.told(events)
-    parts = [state for name, state in topics.items() if name not in view.NOT_PARTS]
-    codes = [str(state["code"]) for state in parts if state.get("code")]
-    found = [view.sentence(code, facts.get(code, {}), lang) for code in dict.fromkeys(codes)]
-    silent = [loop.name for loop in loops if loop.late_s or not loop.alive]
-    if silent:
-        found.append(view.sentence(view.NOT_ANSWERING, {"loops": ", ".join(silent)}, lang))
-    counted = {
-        "E3108": ("difference", queue["difference"]),
-        "E3127": ("records", queue["quarantined"]),
-        "W3128": ("records", queue["parked"]),
+) -> Report:
+    """Return what `status` answers, but for what takes a look at the machine or reads the models."""
+    return {
+        "daemon": True,
+        "topics": {name: state for name, state in topics.items() if name not in view.NOT_PARTS},
+        "told": view.told(events),
+        "loops": [asdict(loop) for loop in loops],
+        "queue": queue,
+        "keys": keyring.state(powers),
+        "clock_trust": powers.own.time.trust().value,
+        "audit_alarm": powers.own.audit_alarm(),
+        "device": commissioning.device_state(powers),
     }
-    for code, (name, count) in counted.items():
-        if count:
-            found.append(view.sentence(code, {name: str(count)}, lang))
-    return sorted((one for one in found if one["severity"] != "info"), key=lambda one: str(one["severity"]))
 
 
 def _of(events: Iterable[Event], heads: tuple[str, ...]) -> list[Event]:

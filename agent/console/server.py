@@ -76,7 +76,7 @@ class Console:
             self._told = True
             logs.say(log, "E8401", **facts)
             self._board.event("E8401", **facts)
-        self._board.post("console", state="down", code="E8401")
+        self._board.post("console", state="down", code="E8401", facts=facts)
 
     def _serve(self, listening: socket.socket, heartbeat: Heartbeat, stop: threading.Event) -> None:
         from waitress import wasyncore

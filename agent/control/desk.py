@@ -15,7 +15,7 @@ from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.face import acceptance
 from agent.face.acceptance import Acceptance
-from agent.face.reasons import sentence
+from agent.face.reasons import SENTENCES, sentence
 from agent.followups import FollowUps
 from agent.station import Again, DeskInput, Ending, EndIt
 from agent.station.events import DECLINED
@@ -88,8 +88,11 @@ def _accept(powers: Powers, caller: Caller) -> dict[str, Any]:
 
 def face_state(powers: Powers) -> dict[str, Any]:
     """Return which engine is in force and whether the site has accepted its threshold."""
+    face = powers.current().face
+    if face.engine == "none":
+        return {"model": None, "threshold": None, "accepted": False, "code": SENTENCES["engine_none"]}
     try:
-        model, threshold = acceptance.in_force(powers.current().face)
+        model, threshold = acceptance.in_force(face)
     except AgentError as error:
         return {"model": None, "threshold": None, "accepted": False, "code": error.code}
     accepted = acceptance.stands(powers.own.outbox.setting(acceptance.SETTING), model, threshold)

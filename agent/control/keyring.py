@@ -12,10 +12,8 @@ from agent import keys, sm
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
+from agent.ops.glance import BACKED_UP
 from agent.outbox import sealing
-
-#: Under which setting it is remembered which sealing key the last backup holds.
-BACKED_UP = "keys_backup"
 
 
 def verbs(powers: Powers) -> dict[str, Handler]:

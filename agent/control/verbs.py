@@ -77,6 +77,7 @@ def _status(powers: Powers) -> dict[str, Any]:
         "interrupted": len(powers.own.outbox.interrupted()),
         "config_hash": fingerprint(powers.current()),
         "kek": powers.own.outbox.administration.kek_id,
+        "keys": keyring.state(powers),
         "audit_alarm": powers.own.audit_alarm(),
     }
 

@@ -19,18 +19,32 @@ Found = tuple[str | None, Mapping[str, Any]]
 GOOD: Found = (None, {})
 
 
+class Blocked(Exception):
+    """Raised by a look to which another check has left nothing to see: `by` names it."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(by)
+        self.by = by
+
+
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Check:
     """One look.
 
     `needs` names checks without whose success this one would only repeat their failure, `after` those that
-    it merely waits for, and not for ever.
+    it merely waits for, and not for ever. `regardless`: whether somebody else has the answer, so that what
+    it needs does not matter.
     """
 
     name: str
     look: Callable[[], Found]
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    regardless: Callable[[], bool] = _never
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,8 @@ def run(checks: Sequence[Check], within_s: float) -> list[Result]:
             done[name].wait(max(0.0, deadline - time.monotonic()))
         # One that is not done by now hangs: what needs it cannot be told to follow from anything else.
         stopped = [name for name in check.needs if name not in results or results[name].failed]
-        results[check.name] = Result(check.name, None, follows=stopped[0]) if stopped else _made(check)
+        blocked = bool(stopped) and not check.regardless()
+        results[check.name] = Result(check.name, None, follows=stopped[0]) if blocked else _made(check)
         done[check.name].set()
 
     for check in checks:
@@ -76,6 +91,8 @@ def run(checks: Sequence[Check], within_s: float) -> list[Result]:
 def _made(check: Check) -> Result:
     try:
         code, facts = check.look()
+    except Blocked as blocked:
+        return Result(check.name, None, follows=blocked.by)
     except CodedError as error:
         code, facts = error.code, error.facts
     except Exception as error:  # noqa: BLE001 -- whatever stands in the way is itself the finding

@@ -1,16 +1,14 @@
 """What `doctor` looks at on reader, photo decoder, camera and face models.
 
-While the daemon runs it holds the devices: then it is asked. Without it each is opened for a moment.
+While the daemon runs it holds the devices and is asked; each is opened here for a moment where none does.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from agent import decoding, keys
 from agent.config.schema import Config
@@ -22,7 +20,6 @@ from drivers.discovery import HERE, UDEV_LINK, candidates, chosen, open_transpor
 from drivers.errors import CameraError, PhotoError
 from drivers.sdt.reader import SdtReader
 
-Topics = Mapping[str, Mapping[str, Any]]
 NO_DEVICE: Found = (None, {"source": "none"})
 
 
@@ -43,12 +40,10 @@ def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
     return (None if held_by_daemon else found.code), {"port": found.port, **found.facts}
 
 
-def reader(config: Config, topics: Topics, *, daemon: bool) -> Found:
+def reader(config: Config) -> Found:
     """Say whether reader and security module answer."""
     if config.reader.source == "none":
         return NO_DEVICE
-    if daemon:
-        return topic(topics, "reader", "state", "sam_id")
     port, baud = config.reader.port, config.reader.baud
     line = SdtReader(open_transport(port, replace(HERE, baud=baud)), time.monotonic, port, baud)
     try:
@@ -57,16 +52,10 @@ def reader(config: Config, topics: Topics, *, daemon: bool) -> Found:
         line.close()
 
 
-def decoder(config: Config, topics: Topics) -> Found:
-    """Say whether the decoder works: by the last real card if the daemon met one, else by whether it starts.
-
-    A blank block is no picture: that a decoder says so is well.
-    """
+def decoder(config: Config) -> Found:
+    """Say whether the decoder starts and answers. A blank block is no picture: that it says so is well."""
     if config.reader.source == "none":
         return NO_DEVICE
-    last = topics.get("decoder", {})
-    if last.get("code"):
-        return str(last["code"]), dict(last.get("facts", {}))
     chosen = config.reader.photo_decoder
     built = decoding.decoder(chosen, 3.0)
     try:
@@ -97,13 +86,11 @@ def camera_device(config: Config, account: Account, *, daemon: bool) -> Found:
     return _device(path, account, daemon=daemon)
 
 
-def camera_frame(config: Config, topics: Topics, *, daemon: bool) -> Found:
+def camera_frame(config: Config) -> Found:
     """Say whether the camera delivers a frame."""
     chosen = config.camera
     if chosen.source == "none":
         return NO_DEVICE
-    if daemon:
-        return topic(topics, "camera", "state")
     password = keys.read_secret(chosen.password, "camera.password").decode() if chosen.password else None
     # The source is not repeated: an address may hold a name and a password.
     view = camera.View(chosen.width, chosen.height, chosen.rotate, chosen.mirror)
@@ -119,14 +106,6 @@ def camera_frame(config: Config, topics: Topics, *, daemon: bool) -> Found:
         return None, {"picture": f"{width}x{height}"}
     finally:
         opened.close()
-
-
-def topic(topics: Topics, name: str, *shown: str) -> Found:
-    """Return what the daemon's board says of one of its parts."""
-    state = topics.get(name, {})
-    told = {key: state.get(key, "?") for key in shown}
-    # With the facts of its fault, or its sentence would have gaps.
-    return state.get("code") or None, told | dict(state.get("facts", {}))
 
 
 def models(config: Config) -> Found:

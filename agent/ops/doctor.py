@@ -1,27 +1,53 @@
 """`doctor`: every check in the order in which one depends on the other, each with what to do about it.
 
-It works with the daemon running, which is then asked for what it holds, and without.
+It works with the daemon running, which is then asked for what it holds, and without. It tells every condition
+that `status` tells, by the same report (`conditions`), and what it alone looks at (PROBES).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agent import keys
-from agent.clock import Clock, Trust
+from agent.clock import Clock
 from agent.config.schema import Config, named_secrets
-from agent.ops import checking, devices, machine, status, stored
+from agent.ops import checking, conditions, devices, down, host, machine
 from agent.ops.access import service_account
-from agent.ops.checking import GOOD, Check, Found, Result
+from agent.ops.checking import GOOD, Blocked, Check, Found, Result
 from agent.ops.reach import Way
 
 #: Everything together; promised to whoever stands before a broken kiosk.
 WITHIN_S = 9.5
 
+#: What no glance may cost, and `status` therefore does not tell: check -> why. "Without a daemon" where the
+#: daemon's own word on the same part is a condition of both.
+PROBES = {
+    "package": "reads the lists of every installed package",
+    "secrets": "reads the secrets; a daemon that started has them",
+    "console": "without a daemon: opens the port",
+    "sealing": "seals a record's worth of bytes",
+    "port": "looks for readers, and for who holds them",
+    "reader": "without a daemon: opens the reader",
+    "decoder": "without a daemon, or before the first card: starts the decoder",
+    "camera": "looks for cameras, and for who holds them",
+    "picture": "without a daemon: opens the camera",
+    "models": "reads the face models whole",
+    "name": "asks the name server",
+    "line": "connects to the platform",
+    "certificate": "connects to the platform",
+    "skew": "asks the platform",
+    "signature": "without a daemon: registers the device",
+}
+
+#: What the daemon says of these may be what another check found by itself: a port, a line, a clock.
+ECHOES = frozenset({"reader", "picture", "desk", "signature"})
+
 Ask = Callable[[str], Any]
+Look = Callable[[], Found]
 
 
 class Doctor:
@@ -38,45 +64,63 @@ class Doctor:
         self._clock = clock
         self._state_dir = Path(config.state_dir)
         self._account = service_account(self._state_dir)
-        self._live: dict[str, Any] | None = None
-        self._status: dict[str, Any] = {}
-        self._keys: dict[str, Any] = {}
+        self._report: dict[str, Any] = {}
 
     def examine(self, within_s: float = WITHIN_S) -> list[Result]:
         """Make every check."""
-        return checking.run([*self._here(), *self._kept(), *self._devices(), *self._way()], within_s)
+        return _once(checking.run(self.checks(), within_s))
+
+    def checks(self) -> list[Check]:
+        """Return every check, in the order in which they are shown."""
+        return [*self._here(), *self._kept(), *self._devices(), *self._way()]
+
+    def _condition(self, name: str, needs: tuple[str, ...] = (), instead: Look | None = None) -> Check:
+        """Return the check of a condition; `instead`: what is looked at while no daemon runs."""
+
+        def look() -> Found:
+            if "daemon" not in self._report:
+                raise Blocked("daemon")
+            if instead is not None and not self._runs:
+                return instead()
+            found = conditions.NAMED[name].found(self._report, self._clock.now())
+            if found is None:
+                raise Blocked("daemon")
+            return found
+
+        def regardless() -> bool:
+            return instead is not None and self._runs
+
+        return Check(name, look, needs, ("daemon", "database"), regardless)
+
+    def _on_machine(self, name: str) -> Check:
+        # Reading the outbox as root means acting as its owner for a moment: what reads files waits for that.
+        def look() -> Found:
+            report = {"daemon": self._runs, "machine": host.look(self._state_dir)}
+            return conditions.NAMED[name].found(report, self._clock.now()) or GOOD
+
+        return Check(name, look, after=("database",))
 
     def _here(self) -> list[Check]:
-        # Reading the outbox as root means acting as its owner for a moment: what reads files waits for that.
         return [
             Check("package", partial(machine.package, self._account)),
             Check("daemon", self._daemon),
-            Check("disk", partial(machine.disk, self._state_dir, self._account), after=("database",)),
+            *(self._condition(name) for name in ("last run", "cause", "unit", "loops")),
+            self._on_machine("disk"),
             Check("secrets", self._secrets, after=("daemon", "database")),
-            Check("time source", machine.time_source),
-            Check("journal", machine.journal),
-            Check("console", lambda: machine.listening(self._config, daemon=self._runs), after=("daemon",)),
+            self._on_machine("time source"),
+            self._on_machine("journal"),
+            self._condition("console", instead=lambda: machine.listening(self._config, daemon=False)),
         ]
 
     def _kept(self) -> list[Check]:
-        def of_queue(name: str, look: Callable[[Mapping[str, Any]], Found]) -> Check:
-            return Check(name, lambda: look(self._status["queue"]), ("database",))
-
+        held = (
+            "queue", "balance", "room", "unreadable", "refused", "machine", "keys", "key files", "backup",
+            "clock", "audit", "registration",
+        )  # fmt: skip
         return [
-            Check("sealing", stored.sealing_cost),
+            Check("sealing", machine.sealing_cost),
             Check("database", self._database, after=("daemon",)),
-            of_queue("queue", lambda queue: stored.age(queue, self._clock.now())),
-            of_queue("balance", stored.balance),
-            of_queue("room", stored.room),
-            of_queue("unreadable", lambda queue: stored.some("E3127", queue["quarantined"])),
-            of_queue("refused", lambda queue: stored.some("W3128", queue["parked"])),
-            of_queue("machine", lambda queue: ("E3122" if queue["copied"] else None, {})),
-            Check("keys", lambda: stored.keys(self._keys), ("database",)),
-            Check("key files", lambda: stored.key_files(self._keys), ("database",)),
-            Check("backup", lambda: (None if self._keys["backed_up"] else "W7307", {}), ("database",)),
-            Check("clock", self._trusted, ("database",)),
-            Check("audit", self._trail, ("database",)),
-            Check("registration", self._registration, ("database",)),
+            *(self._condition(name, ("database",)) for name in held),
         ]
 
     def _devices(self) -> list[Check]:
@@ -85,33 +129,29 @@ class Doctor:
             Check(
                 "port", lambda: devices.reader_port(config, account, daemon=self._runs), after=("database",)
             ),
-            Check("reader", lambda: devices.reader(config, self._topics, daemon=self._runs), ("port",)),
-            Check("decoder", lambda: devices.decoder(config, self._topics), after=("daemon", "database")),
+            self._condition("reader", ("port",), instead=lambda: devices.reader(config)),
+            Check("decoder", self._decoder, after=("daemon", "database")),
             Check(
                 "camera",
                 lambda: devices.camera_device(config, account, daemon=self._runs),
                 after=("database",),
             ),
-            Check(
-                "picture", lambda: devices.camera_frame(config, self._topics, daemon=self._runs), ("camera",)
-            ),
+            self._condition("picture", ("camera",), instead=lambda: devices.camera_frame(config)),
             Check("models", partial(devices.models, config)),
+            self._condition("face", ("database",)),
+            *(self._condition(name) for name in ("intake", "desk")),
         ]
 
     def _way(self) -> list[Check]:
         way = Way(self._config)
+        proof = partial(way.signature, self._clock)
         return [
             Check("name", way.name),
             Check("line", way.line, ("name",)),
             Check("certificate", way.certificate, ("line",)),
             Check("skew", partial(way.clock, self._clock), ("certificate",)),
-            Check(
-                "signature",
-                lambda: way.signature(
-                    self._clock, self._topics, daemon=self._runs, status=self._device_status
-                ),
-                ("certificate", "secrets"),
-                after=("daemon", "database"),
+            self._condition(
+                "signature", ("certificate", "secrets"), instead=lambda: proof(self._device_status)
             ),
         ]
 
@@ -119,42 +159,31 @@ class Doctor:
 
     @property
     def _runs(self) -> bool:
-        return self._live is not None
-
-    @property
-    def _topics(self) -> devices.Topics:
-        topics: devices.Topics = (self._live or {}).get("topics", {})
-        return topics
-
-    def _database(self) -> Found:
-        self._status, self._keys = self._ask("status"), self._ask("keys.state")
-        return GOOD
-
-    def _daemon(self) -> Found:
-        self._live = self._reached()
-        if self._live is None:
-            return "W8602", {}
-        late = [loop["name"] for loop in self._live["loops"] if loop["late_s"] or not loop["alive"]]
-        return ("E8605", {"loops": ", ".join(late)}) if late else (None, {"version": self._live["version"]})
-
-    def _trail(self) -> Found:
-        alarm = self._status.get("audit_alarm")
-        return (alarm["code"], alarm) if alarm else GOOD
+        return bool(self._report.get("daemon"))
 
     @property
     def _device_status(self) -> int:
-        return int(self._status.get("device", {}).get("status", 0))
+        return int(self._report.get("device", {}).get("status", 0))
 
-    def _registration(self) -> Found:
-        device = self._status["device"]
-        return status.device_code(device) or None, {"device": device["device"]}
+    def _daemon(self) -> Found:
+        live = self._reached()
+        if live is None:
+            self._report = {"daemon": False, "down": list(down.why(self._state_dir))}
+        else:
+            self._report = {"down": [], **live}
+        return conditions.NAMED["daemon"].found(self._report, self._clock.now()) or GOOD
 
-    def _trusted(self) -> Found:
-        if self._status["clock_trusted"] or (self._status["clock_trust"] == "unchecked" and not self._runs):
-            return GOOD  # without a daemon nobody has had the occasion to hold it against the platform's
-        state = str(self._status["clock_trust"])
-        facts = {"state": state, "now": self._clock.now().isoformat(timespec="seconds")}
-        return ("E7503" if state in {Trust.UNSET.value, Trust.BEHIND.value} else "W7507"), facts
+    def _database(self) -> Found:
+        if not self._runs:  # which has answered already, all of it
+            self._report = {**self._report, **self._ask("status")}
+        return GOOD
+
+    def _decoder(self) -> Found:
+        """Believe the last real card if the daemon met one; else see whether the decoder starts."""
+        found = conditions.NAMED["decoder"].found(self._report, self._clock.now())
+        if found is not None and found[0] is not None:
+            return found
+        return devices.decoder(self._config)
 
     def _secrets(self) -> Found:
         """Say whether every secret that the configuration names can be had.
@@ -165,3 +194,16 @@ class Doctor:
             if secret.credential is None or not self._runs:
                 keys.read_secret(secret, name)
         return GOOD
+
+
+def _once(results: list[Result]) -> list[Result]:
+    """Let what was told before follow from it: a failure is told once."""
+    told: dict[str, str] = {}
+    found = []
+    for result in results:
+        if result.check in ECHOES and result.code in told:
+            found.append(replace(result, code=None, facts={}, follows=told[result.code]))
+        else:
+            found.append(result)
+            told.setdefault(result.code or "", result.check)
+    return found

@@ -13,31 +13,45 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, inservice
+from agent import __version__, inservice, lastrun
 from agent.catalogue import AgentError
 from agent.clock import SHANGHAI, Memory, SystemClock, Trust, TrustedClock
 from agent.control.client import SYSTEM_STATE
 from agent.lastrun import LastRun
+from agent.ops import host
 from agent.ops.glance import Glance, glance
 
 UNIT = "kiosk-agent.service"
+#: Of these conditions nothing is known here; `doctor` owns the state directory for a moment and tells them.
+NOT_KNOWN = {
+    "face": "which engine and threshold are meant only the configuration says",
+    "key files": "whose the keys are only the configuration says",
+    "machine": "whether the outbox is a copy only its owner finds out",
+    "registration": "whether the device registers only the configuration says; one out of service is told",
+}
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "UnitFileState")
 COMMAND_S = 3.0
 #: A daemon that starts, or a command, has the directory for a moment.
 PATIENCE_S = 5.0
 
 
-def report(state_dir: Path, last: LastRun | None, max_bytes: int, config_hash: str) -> dict[str, Any]:
+def why(state_dir: Path) -> Iterator[dict[str, Any]]:
+    """Yield what is known of why no daemon runs on a state directory, as codes with their facts."""
+    yield from reasons(lastrun.read(state_dir), unit() if state_dir == SYSTEM_STATE else {})
+
+
+def report(state_dir: Path, max_bytes: int, config_hash: str) -> dict[str, Any]:
     """Return the same members as the daemon's own answer; what only a daemon knows is empty or null."""
     made: dict[str, Any] = {
         "version": __version__,
         "daemon": False,
-        "down": list(reasons(last, unit() if state_dir == SYSTEM_STATE else {})),
+        "down": list(why(state_dir)),
         "topics": {},
         "told": {},
         "loops": [],
         "face": dict.fromkeys(("model", "threshold", "accepted", "code")),
         "config_hash": config_hash,
+        "machine": host.look(state_dir),
     }
     try:
         seen = glance(state_dir, PATIENCE_S)
@@ -54,6 +68,7 @@ def _seen(seen: Glance, max_bytes: int) -> dict[str, Any]:
         "clock_trust": trust.value,
         "interrupted": seen.interrupted,
         "kek": seen.kek,
+        "keys": seen.keys(),
         "audit_alarm": json.loads(alarm) if alarm else None,
         "device": _device(seen.settings),
     }

@@ -9,6 +9,7 @@ index that SQLite makes anew for that is a file, and must belong to the service'
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sqlite3
 from dataclasses import dataclass, field
@@ -20,8 +21,11 @@ from agent.balance import Balance, balance
 from agent.catalogue import AgentError
 from agent.lock import StateLock
 from agent.ops.access import as_owner_of
+from agent.ops.host import BALLAST
 
-OUTBOX, BALLAST = "outbox.db", "ballast"
+OUTBOX = "outbox.db"
+#: Under which setting it is remembered which sealing key the last backup holds.
+BACKED_UP = "keys_backup"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Glance:
     followups: int
     interrupted: int
     kek: str | None  # of the newest epoch key
-    lost_keys: int  # epoch keys that were still under another key when last seen
+    lost_epochs: dict[str, str]  # epoch keys that were still under another key when last seen, and that key
     free: int
     ballast: bool
     settings: dict[str, str] = field(repr=False)
@@ -46,9 +50,21 @@ class Glance:
             "limit": max_bytes,
             "free": self.free,
             "ballast": self.ballast,
-            "lost_keys": self.lost_keys,
+            "lost_keys": len(self.lost_epochs),
             "copied": None,
             "followups": self.followups,
+        }
+
+    def keys(self) -> dict[str, Any]:
+        """Return what `keys.state` answers; whose the keys are only the configuration knows."""
+        backup = json.loads(self.settings.get(BACKED_UP) or "{}")
+        return {
+            "kek": self.kek,
+            "backed_up": backup.get("kek") == self.kek,
+            "backed_up_at": backup.get("at"),
+            "own_files": None,
+            "lost_epochs": self.lost_epochs,
+            "gcm": None,
         }
 
 
@@ -87,13 +103,14 @@ def _opened(file: Path) -> sqlite3.Connection:
 def _seen(connection: sqlite3.Connection, state_dir: Path) -> Glance:
     # One moment: every figure from the same state of the file.
     connection.execute("BEGIN")
-    keys = [row["kek_id"] for row in connection.execute("SELECT kek_id FROM epoch_key ORDER BY id")]
+    rows = connection.execute("SELECT id, kek_id FROM epoch_key ORDER BY id").fetchall()
+    kek = rows[-1]["kek_id"] if rows else None
     return Glance(
         balance=balance(connection, _sending(connection)),
         followups=_count(connection, "SELECT count(*) FROM followup WHERE closed_at IS NULL"),
         interrupted=_count(connection, "SELECT count(*) FROM opened"),
-        kek=keys[-1] if keys else None,
-        lost_keys=sum(key != keys[-1] for key in keys),
+        kek=kek,
+        lost_epochs={str(row["id"]): row["kek_id"] for row in rows if row["kek_id"] != kek},
         free=shutil.disk_usage(state_dir).free,
         ballast=(state_dir / BALLAST).exists(),
         settings=dict(connection.execute("SELECT name, value FROM setting").fetchall()),

@@ -17,7 +17,6 @@ from agent.config.schema import Config
 from agent.hmpt.allotted import identity
 from agent.hmpt.client import PlatformClient
 from agent.ops.checking import Found
-from agent.ops.devices import Topics, topic
 from agent.records import Delivered
 
 CONNECT_S = 3.0
@@ -115,15 +114,12 @@ class Way:
         # A date has whole seconds: half of one is the best guess of the rest.
         return _skew(middle - parsedate_to_datetime(theirs) - timedelta(seconds=0.5))
 
-    def signature(self, clock: Clock, topics: Topics, *, daemon: bool, status: int) -> Found:
+    def signature(self, clock: Clock, status: int) -> Found:
         """Say whether the platform takes our signature.
 
-        The daemon is asked what it met last. Without one the device registers, as the daemon would at its
-        start; "already registered" is as good a proof. Where the site forbids that, nothing is sent.
-        `status` is the device's own, of table 4.1.
+        The device registers, as the daemon would at its start; "already registered" is as good a proof. Where
+        the site forbids that, nothing is sent. `status` is the device's own, of table 4.1.
         """
-        if daemon:
-            return topic(topics, "platform", "state")
         if self._platform.register_ == "never":
             return None, {"sent": "nothing, platform.register is never"}
         impatient = self._platform.model_copy(

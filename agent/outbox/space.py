@@ -12,21 +12,15 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import logs
+from agent import logs, room
 
 log = logs.get(__name__)
 
-#: Four times the most that the write-ahead log may hold (owner.AUTOCHECKPOINT_PAGES): it grows, is moved into
-#: the database, which grows as well, and some is left for the audit trail.
-BALLAST_BYTES = 64 * 2**20
-#: What must be left free for a new record to be taken: the write-ahead log's room to move.
-RESERVE_BYTES = 16 * 2**20
+# Named here once more: a test on a small disk makes them smaller for the outbox alone.
+BALLAST_BYTES, RESERVE_BYTES = room.BALLAST_BYTES, room.RESERVE_BYTES
 #: Below this nothing works reliably any more, whatever error SQLite gives it.
 NOTHING_LEFT = 2**20
 _STEP = 2**20
-
-#: Share of the quota -> code. The last one is an error: soon nothing more is taken.
-ALARMS = ((0.95, "E3118"), (0.85, "W3117"), (0.70, "W3116"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class Room:
         """Return the code of the alarm that is due, None when there is room."""
         if not self.ballast and self.free < BALLAST_BYTES + RESERVE_BYTES:
             return "E3119"
-        return next((code for share, code in ALARMS if self.used >= share * self.limit), None)
+        return room.alarm(self.used, self.limit)
 
 
 def free_bytes(folder: Path) -> int:
