@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent import images, inservice, logs
+from agent import inservice, logs
 from agent.audit import Audit
 from agent.board import Board
 from agent.catalogue import AgentError
@@ -34,6 +34,7 @@ from agent.records import (
     Verification,
 )
 from agent.verify import reasons_to_hold
+from agent.vision.pictures import LIMIT_S, PASSING
 from drivers.errors import PhotoError
 from drivers.photo import PhotoDecoder
 
@@ -54,6 +55,7 @@ class Parts:
 
     config: Callable[[], Config]
     decoder: PhotoDecoder
+    encoded: Callable[[bytes, int, int], bytes]  # a decoder's picture as a JPEG: aim and bound in bytes
     outbox: Outbox
     audit: Audit
     board: Board
@@ -95,7 +97,7 @@ class Completion:
                 return
             with (
                 self._parts.outbox.guarded(held.id),
-                heartbeat.silence(config.reader.photo_decoder.timeout_s),
+                heartbeat.silence(config.reader.photo_decoder.timeout_s + 2 * LIMIT_S),
             ):
                 if Hold.CARD_PICTURE in held.holds and decoder_works:
                     decoder_works = self._add_card_picture(held)
@@ -110,12 +112,16 @@ class Completion:
             return True
         limits = parts.config().images
         try:
-            picture = images.decode(parts.decoder.decode(block))
+            picture = parts.decoder.decode(block)
+            jpeg = parts.encoded(picture, limits.target_bytes, limits.max_base64_chars // 4 * 3)
         except PhotoError as error:
             parts.board.post("decoder", state="down", code=error.code, facts=dict(error.facts))
             return False
+        except AgentError as error:
+            if error.code not in PASSING:
+                raise
+            return False  # told where it arose; the next round looks again
         parts.board.post("decoder", state="ok")
-        jpeg = images.encode(picture, limits.target_bytes, limits.max_base64_chars // 4 * 3)
         if self._compared(held, jpeg):
             parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
             parts.audit.append("record.supplemented", who="completion", target=held.id, field="picture:card")

@@ -29,6 +29,8 @@ AIM = 0.95
 #: Larger than the largest camera (4656x3496), smaller than a decompression bomb.
 MAX_PIXELS = 5000 * 4000
 MIN_SIDE = 64
+#: By which the pixels of a picture of one colour may differ.
+LEVELS = 2
 
 
 def encode(picture: Image, target: int, bound: int) -> bytes:
@@ -97,7 +99,7 @@ def accepted(picture: bytes, bound: int) -> bytes:
     whatever else is re-encoded. PhotoError E1303 for what is no picture, AgentError E2501 when it cannot fit.
     """
     image = decode(picture)
-    bare = jpeg.without_metadata(picture) if is_jpeg(picture) else None
+    bare = jpeg.without_metadata(picture) if jpeg.is_whole(picture) else None
     if bare is not None and len(bare) <= bound:
         return bare
     return encode(image, bound, bound)
@@ -111,8 +113,19 @@ def decode(data: bytes) -> Image:
     _refuse_huge(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
-        raise PhotoError("E1303", reason=f"{len(data)} bytes are no whole picture")
+        raise PhotoError("E1303", reason=no_picture(data))
     return image  # type: ignore[return-value]  # OpenCV's stubs widen the dtype
+
+
+def no_picture(data: bytes) -> str:
+    """Return the reason for what cannot be decoded."""
+    return f"{len(data)} bytes are no whole picture"
+
+
+def one_colour(picture: Image) -> bool:
+    """Return whether a picture shows nothing. A JPEG of one colour comes back within a level or two."""
+    darkest, brightest = picture.min(axis=(0, 1)), picture.max(axis=(0, 1))
+    return int((brightest - darkest).max()) <= LEVELS
 
 
 def _refuse_huge(data: bytes) -> None:
@@ -130,8 +143,3 @@ def _announced(data: bytes) -> tuple[int, int] | None:
         height = int.from_bytes(data[22:26], "little", signed=True)
         return int.from_bytes(data[18:22], "little", signed=True), abs(height)
     return jpeg.size(data) if data.startswith(b"\xff\xd8") else None
-
-
-def is_jpeg(data: bytes) -> bool:
-    """Return whether `data` is a whole JPEG by its first and last marker."""
-    return data.startswith(b"\xff\xd8\xff") and data.endswith(b"\xff\xd9")

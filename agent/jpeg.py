@@ -27,6 +27,11 @@ class Segment:
     end: int
 
 
+def is_whole(data: bytes) -> bool:
+    """Return whether `data` is a whole JPEG by its first and last marker."""
+    return data.startswith(b"\xff\xd8\xff") and data.endswith(b"\xff\xd9")
+
+
 def segments(data: bytes) -> Iterator[Segment]:
     """Yield what lies ahead of the scan, the scan's own header last; ends early where it makes no sense."""
     at = 2

@@ -30,7 +30,6 @@ from agent.control import ControlServer
 from agent.control.verbs import Powers, handlers
 from agent.decoding import decoder
 from agent.face import acceptance
-from agent.face.reasons import sentence
 from agent.hmpt.allotted import identity
 from agent.hmpt.client import PlatformClient
 from agent.housekeeping import Housekeeping
@@ -55,8 +54,9 @@ from agent.supervisor import Loop, LoopState, Supervisor
 from agent.uploader import Parts as UploaderParts
 from agent.uploader import Uploader
 from agent.uploader.memory import RememberedSigning
-from agent.vision import CameraState, EngineState, Vision
-from drivers.camera import shown
+from agent.vision.pictures import Pictures
+from agent.vision.process import Vision
+from agent.vision.reports import Reports
 from drivers.discovery import HERE, openers
 
 if TYPE_CHECKING:
@@ -76,23 +76,25 @@ class Agent:
 
     def __init__(self, config: Config, own: Ownership, clock: Clock) -> None:
         self.live = Live(config)
-        self._engine = EngineState(None, None)
         self.operators = Operators(self.live.config, clock)
         self.board = Board(clock)
         self.own = own
         self._clock = clock
         signing = RememberedSigning(own.outbox, config.platform.base_url)
         self._client = PlatformClient(self.live.config, identity(config), clock, signing, self._on_time)
+        self._reports = Reports(self.live.config, self.board, lambda: own.outbox.setting(acceptance.SETTING))
         self._vision = Vision(
             _camera(config),
             config.face,
             config.images,
             clock,
             keys.camera_password(config),
-            self._on_camera,
-            on_hint=self._on_hint,
-            on_engine=self._on_engine,
+            self._reports.camera,
+            on_hint=self._reports.hint,
+            on_engine=self._reports.engine,
         )
+        # Apart, so that the desk never waits for a kiosk's picture; neither has a process while at rest.
+        self._pictures, self._chip_pictures = Pictures(clock, self.board), Pictures(clock, self.board)
         self._loan = Loan()
         self.uploader = Uploader(self._uploader_parts())
         self.completion = Completion(self._completion_parts())
@@ -125,6 +127,8 @@ class Agent:
         self.completion.wake()
         left = self._supervisor.stop(self._clock, STOP_S)
         self._client.close()
+        for pictures in (self._pictures, self._chip_pictures):
+            pictures.close()
         if left:
             logs.say(log, "W8102", loops=",".join(left))
         self.own.audit.append("agent.stopped", who="service", target=__version__, durable=True)
@@ -158,8 +162,9 @@ class Agent:
             self._console_powers(),
             reload=reload,
             vision=self._vision,
+            pictures=self._pictures,
             loan=self._loan,
-            face_changed=self._post_engine,
+            face_changed=self._reports.post_engine,
             page_code=self._page_code,
         )
 
@@ -199,6 +204,7 @@ class Agent:
             clock=self._clock,
             pseudonyms=self.own.pseudonyms,
             uptime=self.own.uptime,
+            accept=self._pictures.accepted,
             record_kept=self.uploader.wake,
             operator=self.operators.in_force,
         )
@@ -241,7 +247,7 @@ class Agent:
                 memory.pinned(),
                 config.reader.baud,
             ),
-            decoder=decoder(config.reader.photo_decoder),
+            decoder=decoder(config.reader.photo_decoder, self._chip_pictures.one_colour),
             vision=self._vision,
             outbox=self.own.outbox,
             audit=self.own.audit,
@@ -264,13 +270,15 @@ class Agent:
             clock=self._clock,
             rng=random.SystemRandom(),
             pseudonym=self.own.pseudonyms.of,
+            smaller=self._pictures.smaller,
             trust=self.own.time.trust,
         )
 
     def _completion_parts(self) -> CompletionParts:
         return CompletionParts(
             config=self.live.config,
-            decoder=decoder(self.live.config().reader.photo_decoder),
+            decoder=decoder(self.live.config().reader.photo_decoder, self._chip_pictures.one_colour),
+            encoded=self._chip_pictures.encoded,
             outbox=self.own.outbox,
             audit=self.own.audit,
             board=self.board,
@@ -287,40 +295,6 @@ class Agent:
         self.own.time.checked(skew_s, correct=self.live.config().platform.correct_skew)
         if not believed:
             self.completion.wake()
-
-    def _on_camera(self, state: CameraState) -> None:
-        if self.live.config().reader.source == "none":
-            return
-        if state.up:
-            logs.say(log, "I2002", source=shown(self.live.config().camera.source))
-            self.board.post("camera", state="ok")
-        else:
-            logs.say(log, state.code, **state.facts)
-            self.board.post("camera", state="down", code=state.code, facts=dict(state.facts))
-            self.board.event(state.code, **state.facts)
-
-    def _on_hint(self, reason: str) -> None:
-        self.board.post("hint", reason=reason, code=sentence(reason))
-
-    def _on_engine(self, state: EngineState) -> None:
-        self._engine = state
-        if state.code:
-            logs.say(log, state.code, **state.facts)
-            self.board.event(state.code, **state.facts)
-        self._post_engine()
-
-    def _post_engine(self) -> None:
-        """Put the engine on the board; that its threshold was never tried here stays there until it was."""
-        engine = self._engine
-        if engine.code:
-            self.board.post("face", state="down", code=engine.code, facts=dict(engine.facts))
-        elif engine.model is None or engine.threshold is None:
-            self.board.post("face", state="off", code="W2423")
-        else:
-            stored = self.own.outbox.setting(acceptance.SETTING)
-            accepted = acceptance.stands(stored, engine.model, engine.threshold)
-            code = {} if accepted else {"code": acceptance.NOT_ACCEPTED}
-            self.board.post("face", state="ok", model=engine.model, threshold=engine.threshold, **code)
 
 
 def _camera(config: Config) -> Camera:

@@ -113,6 +113,7 @@ def drain(folder: Path, url: str, records: int) -> float:
             clock=CLOCK,
             rng=random.Random(1),
             pseudonym=lambda _number: "p",
+            smaller=lambda picture, _share: picture,
         )
         uploader = Uploader(parts)
         started = time.perf_counter()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from drivers.camera_source import is_stream, shown
 from drivers.errors import CameraError
 
 if TYPE_CHECKING:
@@ -83,24 +84,6 @@ def open_camera(source: str, view: View, password: str | None = None) -> Camera:
     if path.is_char_device():
         return _DeviceCamera(source, view)
     return _PictureCamera(source, view) if path.suffix.lower() in PICTURES else _VideoCamera(source, view)
-
-
-def is_stream(source: str) -> bool:
-    """Return whether a source is a network stream: opened when needed, for it loads the net."""
-    return source.startswith("rtsp://")
-
-
-def shown(source: str) -> str:
-    """Return a source as it may be told: an address without the name and password that some write into it."""
-    if not is_stream(source):
-        return source
-    parts = urlsplit(source)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
-
-
-def is_file_source(source: str) -> bool:
-    """Return whether a source is a picture or video file: test material, never a camera."""
-    return source not in {"auto", "none"} and not source.startswith(("rtsp://", "/dev/"))
 
 
 class _PictureCamera:

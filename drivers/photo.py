@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +71,16 @@ class Library:
 class CommandDecoder:
     """Runs a program for each block, in an empty folder that is gone afterwards."""
 
-    def __init__(self, command: Sequence[str], *, whole_frame: bool, timeout_s: float) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        whole_frame: bool,
+        timeout_s: float,
+        one_colour: Callable[[bytes], bool],
+    ) -> None:
         self._command = list(command)
+        self._one_colour = one_colour
         self._whole_frame = whole_frame
         self._timeout_s = timeout_s
         sweep()
@@ -87,7 +95,7 @@ class CommandDecoder:
             raise PhotoError(reason=f"the decoder's {len(decoded)} bytes are no picture")
         if len(decoded) > MAX_PICTURE_BYTES:
             raise PhotoError(reason=f"the decoder's picture has {len(decoded)} bytes")
-        fault = picture.fault(decoded)
+        fault = picture.fault(decoded, self._one_colour)
         if fault is not None:
             raise PhotoError(reason=fault)
         return decoded
@@ -171,13 +179,23 @@ def _blanked_frame(photo_block: bytes) -> bytes:
 
 
 def build(
-    kind: str, command: Sequence[str], given: str, timeout_s: float, library: Library | None = None
+    kind: str,
+    command: Sequence[str],
+    given: str,
+    timeout_s: float,
+    one_colour: Callable[[bytes], bool],
+    library: Library | None = None,
 ) -> PhotoDecoder:
-    """Return the configured decoder. PhotoError E1302 for a kind without what it needs."""
+    """Return the configured decoder. PhotoError E1302 for a kind without what it needs.
+
+    `one_colour` decodes a PNG or JPEG, wherever that is safe, and says whether it shows nothing.
+    """
     if kind == "command":
-        return CommandDecoder(command, whole_frame=given == "frame", timeout_s=timeout_s)
-    if kind == "simulated":
-        return CommandDecoder(_SIMULATED, whole_frame=False, timeout_s=timeout_s)
-    if kind == "library" and library is not None:
-        return CommandDecoder(library.command(), whole_frame=given == "frame", timeout_s=timeout_s)
-    raise PhotoError("E1302", kind=kind)
+        program, whole_frame = list(command), given == "frame"
+    elif kind == "simulated":
+        program, whole_frame = list(_SIMULATED), False
+    elif kind == "library" and library is not None:
+        program, whole_frame = library.command(), given == "frame"
+    else:
+        raise PhotoError("E1302", kind=kind)
+    return CommandDecoder(program, whole_frame=whole_frame, timeout_s=timeout_s, one_colour=one_colour)

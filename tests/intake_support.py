@@ -17,12 +17,14 @@ import requests
 from console_support import Served, configuration, serving
 from e2e_support import wait_for
 from outbox_support import NAME, NUMBER
+from pictures_support import PICTURE_CHILD
 
 from agent.board import Board
 from agent.clock import SystemClock
 from agent.console.server import Part
 from agent.intake.keeping import Intake, Parts
 from agent.ownership import Ownership, owning
+from agent.vision.pictures import Pictures
 
 TOKEN = "t0ken-" + "z" * 30
 PATH = "/api/intake/v1/verifications"
@@ -74,7 +76,7 @@ def submission(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value is not None}
 
 
-def parts_over(own: Ownership, board: Board) -> Parts:
+def parts_over(own: Ownership, board: Board, pictures: Pictures = PICTURE_CHILD) -> Parts:
     """Return what an intake over a state directory works with."""
     # Whether this machine has NTP must not decide what a test sees.
     own.time.confirmed()
@@ -86,6 +88,7 @@ def parts_over(own: Ownership, board: Board) -> Parts:
         clock=SystemClock(),
         pseudonyms=own.pseudonyms,
         uptime=own.uptime,
+        accept=pictures.accepted,
         record_kept=lambda: None,
         operator=lambda: own.config.operators.default,
     )
@@ -115,12 +118,14 @@ class HandingIn:
 
 
 @contextmanager
-def handing_in(folder: Path, changes: Mapping[str, Any] | None = None) -> Iterator[HandingIn]:
+def handing_in(
+    folder: Path, changes: Mapping[str, Any] | None = None, pictures: Pictures = PICTURE_CHILD
+) -> Iterator[HandingIn]:
     """Serve an intake for the length of a block."""
     config = configuration(folder, changes)
     board = Board(SystemClock())
     with owning(config, SystemClock()) as own:
-        intake = Intake(parts_over(own, board))
+        intake = Intake(parts_over(own, board, pictures))
 
         def part(_ending: Any) -> Any:
             from agent.console.intake import blueprint

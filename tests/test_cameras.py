@@ -18,6 +18,7 @@ from agent.simulate import portraits
 from agent.vision import camera as live
 from drivers import camera
 from drivers.camera import View, open_camera
+from drivers.camera_source import shown
 from drivers.errors import CameraError
 
 RED, GREEN = (0, 0, 200), (0, 200, 0)
@@ -67,7 +68,7 @@ def test_a_password_reaches_the_camera_and_nobody_else() -> None:
         with pytest.raises(CameraError, match="E2101") as refused:
             open_camera(inside, View())
         assert "s3cret" not in str(refused.value)
-        assert camera.shown(inside) == server.url
+        assert shown(inside) == server.url
         for wrong in (None, "guessed"):
             with pytest.raises(CameraError, match="E2101") as refused:
                 open_camera(server.url, View(), password=wrong)

@@ -14,6 +14,7 @@ from hmpt_support import config
 from hypothesis import given
 from hypothesis import strategies as st
 from outbox_support import PICTURES, open_outbox, verification
+from pictures_support import PICTURE_CHILD
 
 from agent import clock as clock_module
 from agent.audit import Audit
@@ -300,6 +301,7 @@ class completing:  # noqa: N801 -- reads as a context
             CompletionParts(
                 config=lambda: settings,
                 decoder=None,  # type: ignore[arg-type]  # every record here has its pictures
+                encoded=PICTURE_CHILD.encoded,
                 outbox=self._outbox,
                 audit=self._audit,
                 board=Board(machine),

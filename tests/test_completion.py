@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hmpt_support import config
 from outbox_support import SEAL_KEYS, damage_body, verification
+from pictures_support import PICTURE_CHILD
 from vision_support import need_weights, picture, still, vision
 
 from agent.audit import Audit
@@ -71,6 +72,7 @@ class Bench:
         self.parts = Parts(
             self.live.config,
             self.decoder,
+            PICTURE_CHILD.encoded,
             self.outbox,
             self.audit,
             self.board,

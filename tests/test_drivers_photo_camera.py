@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 from drivers_support import script, until
+from pictures_support import PICTURE_CHILD
 from vision_support import picture
 
 from agent.simulate import portraits
 from drivers import photo
-from drivers.camera import Camera, View, is_file_source, open_camera
+from drivers.camera import Camera, View, open_camera
+from drivers.camera_source import is_file_source
 from drivers.errors import CameraError, PhotoError
 from drivers.simulator.cards import photo_block
 
@@ -23,11 +25,13 @@ BMP = cv2.imencode(".bmp", np.arange(126 * 102 * 3, dtype=np.uint8).reshape(126,
 
 
 def command(program: list[str], *, whole: bool = False, timeout_s: float = 5.0) -> photo.CommandDecoder:
-    return photo.CommandDecoder(program, whole_frame=whole, timeout_s=timeout_s)
+    return photo.CommandDecoder(
+        program, whole_frame=whole, timeout_s=timeout_s, one_colour=PICTURE_CHILD.one_colour
+    )
 
 
 def test_the_simulated_decoder_shows_the_portrait_and_refuses_a_real_block() -> None:
-    decoder = photo.build("simulated", [], "block", 20.0)
+    decoder = photo.build("simulated", [], "block", 20.0, PICTURE_CHILD.one_colour)
     shown = cv2.imdecode(
         np.frombuffer(decoder.decode(photo_block(portraits.path("collins"))), np.uint8), cv2.IMREAD_COLOR
     )
@@ -100,7 +104,7 @@ def test_a_missing_program_an_empty_block_and_an_unknown_kind_are_told(tmp_path:
     with pytest.raises(PhotoError, match="no photo block"):
         command(["/bin/cat"]).decode(b"")
     with pytest.raises(PhotoError, match="E1302"):
-        photo.build("library", [], "block", 1.0)
+        photo.build("library", [], "block", 1.0, PICTURE_CHILD.one_colour)
 
 
 def picture_file(path: Path, width: int = 64, height: int = 48) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pictures_support import PICTURE_CHILD
 
 from agent.config.schema import PhotoDecoder as Settings
 from agent.decoding import decoder
@@ -102,7 +103,7 @@ def made(
         "timeout_s": timeout_s,
         "library": {"path": str(library), "call": call, **chosen},
     }
-    return decoder(Settings.model_validate(settings))
+    return decoder(Settings.model_validate(settings), PICTURE_CHILD.one_colour)
 
 
 def shown(decoded: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -178,7 +179,7 @@ def test_what_a_killed_daemon_left_is_swept_away(tmp_path: Path, monkeypatch: py
         folder.mkdir()
     (old / "photo.wlt").write_bytes(BLOCK)
     os.utime(old, (1, 1))
-    photo.build("command", ["/bin/true"], "block", 1.0)
+    photo.build("command", ["/bin/true"], "block", 1.0, PICTURE_CHILD.one_colour)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kiosk-agent-photo-fresh", "somebody-elses"]
 
 
@@ -193,7 +194,7 @@ def test_another_interpreter_can_be_named(library: Path, tmp_path: Path) -> None
 
 def test_a_kind_without_its_library_is_refused() -> None:
     with pytest.raises(PhotoError, match="E1302"):
-        photo.build("library", [], "block", 1.0)
+        photo.build("library", [], "block", 1.0, PICTURE_CHILD.one_colour)
 
 
 def jpeg(width: int, height: int, colour: Sequence[int], *, noisy: bool) -> bytes:
@@ -204,12 +205,18 @@ def jpeg(width: int, height: int, colour: Sequence[int], *, noisy: bool) -> byte
 
 
 def test_size_and_variety_of_every_kind_of_picture() -> None:
-    assert picture.fault(jpeg(102, 126, (10, 20, 30), noisy=True)) is None
-    assert picture.fault(jpeg(102, 126, (10, 20, 30), noisy=False)) == "its picture is all of one colour"
-    assert picture.fault(jpeg(64, 64, (10, 20, 30), noisy=True)) == "its picture is 64x64, not 102x126"
+    assert picture.fault(jpeg(102, 126, (10, 20, 30), noisy=True), PICTURE_CHILD.one_colour) is None
+    assert (
+        picture.fault(jpeg(102, 126, (10, 20, 30), noisy=False), PICTURE_CHILD.one_colour)
+        == "its picture is all of one colour"
+    )
+    assert (
+        picture.fault(jpeg(64, 64, (10, 20, 30), noisy=True), PICTURE_CHILD.one_colour)
+        == "its picture is 64x64, not 102x126"
+    )
     png = cv2.imencode(".png", np.zeros((126, 102, 3), np.uint8))[1].tobytes()
-    assert picture.fault(png) == "its picture is all of one colour"
-    assert picture.fault(b"BM" + bytes(10)) == "its picture cannot be read"
-    assert picture.fault(b"\xff\xd8\xff") == "its picture cannot be read"
+    assert picture.fault(png, PICTURE_CHILD.one_colour) == "its picture is all of one colour"
+    assert picture.fault(b"BM" + bytes(10), PICTURE_CHILD.one_colour) == "its picture cannot be read"
+    assert picture.fault(b"\xff\xd8\xff", PICTURE_CHILD.one_colour) == "its picture cannot be read"
     assert struct.unpack_from(">II", png, 16) == (102, 126)
     assert RAW_BYTES == 38556

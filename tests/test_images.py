@@ -33,12 +33,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_camera_picture_is_encoded_once_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counted(monkeypatch)
-    jpeg = images.encode(portraits.live("collins"), 250_000, 2_250_000)
+    made = images.encode(portraits.live("collins"), 250_000, 2_250_000)
     assert calls == [images.TOP_QUALITY]
-    assert images.is_jpeg(jpeg)
-    assert images.decode(jpeg).shape == (720, 1280, 3)
-    assert b"Exif" not in jpeg
-    assert b"\xff\xc2" not in jpeg[:2000], "progressive: some old decoders refuse it"
+    assert jpeg.is_whole(made)
+    assert images.decode(made).shape == (720, 1280, 3)
+    assert b"Exif" not in made
+    assert b"\xff\xc2" not in made[:2000], "progressive: some old decoders refuse it"
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080), (3840, 2160), (4656, 3496)])
@@ -69,10 +69,10 @@ def test_a_bound_that_cannot_be_met_is_told() -> None:
 
 
 def test_smaller_once() -> None:
-    jpeg = images.encode(portraits.live("collins"), 250_000, 2_250_000)
-    less = images.smaller(jpeg, 0.5)
-    assert len(less) <= 0.5 * len(jpeg)
-    assert images.is_jpeg(less)
+    made = images.encode(portraits.live("collins"), 250_000, 2_250_000)
+    less = images.smaller(made, 0.5)
+    assert len(less) <= 0.5 * len(made)
+    assert jpeg.is_whole(less)
 
 
 def test_a_picture_comes_back_upright_by_its_exif_tag() -> None:

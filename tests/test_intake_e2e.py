@@ -12,11 +12,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import requests
 from e2e_support import PATIENCE_S, Site, free_port, wait_for
 from intake_support import PATH, TOKEN, base64_of, picture, submission
 from outbox_support import NAME, NUMBER
+
+from agent.simulate import portraits
 
 STOP_S = 5.0
 #: A daemon that is killed as soon as a result is durable, before it can say so.
@@ -173,6 +176,32 @@ def test_desk_http_and_folder_work_side_by_side_and_each_record_keeps_its_source
     for text in (kiosk.site.log(), kiosk.site.ledger.read_text("utf-8")):
         assert NAME not in text
         assert NUMBER not in text
+
+
+def test_the_daemon_itself_decodes_no_picture_whatever_becomes_of_it(tmp_path: Path) -> None:
+    """Handed in over HTTP and by file, as JPEG, PNG and rubbish, refused as too large, read off a card."""
+    chip = tmp_path / "chip.jpg"
+    chip.write_bytes(cv2.imencode(".jpg", portraits.live("collins")[:126, 300:402])[1].tobytes())
+    decoder = {"kind": "command", "command": ["/bin/cat", str(chip)]}
+    port = str(tmp_path / "site/reader")
+    kiosk = Kiosk(tmp_path, {"reader": {"port": port, "poll_interval_s": 0.3, "photo_decoder": decoder}})
+    large = [submission(camera_picture=base64_of(picture(seed, side=480))) for seed in range(3)]
+    with kiosk.site.platform("too_large=2"), kiosk.site.daemon() as daemon:
+        wait_for("the daemon listens", kiosk.up)
+        assert kiosk.post(submission(card_picture=base64_of(picture(3, ".png")))).status_code == 201
+        assert kiosk.post(submission(card_picture=base64_of(os.urandom(9000)))).status_code == 400
+        for one in large:
+            (kiosk.drop / ".draft").write_text(json.dumps(one), "utf-8")
+            (kiosk.drop / ".draft").rename(kiosk.drop / f"{one['id']}.json")
+        wait_for("all four arrive", lambda: len(set(kiosk.site.accepted())) == 4)
+        with kiosk.site.registrar(1):
+            wait_for("the card as well", lambda: len(set(kiosk.site.accepted())) == 5)
+        assert "[E5104]" in kiosk.site.log(), "one was refused as too large, and made smaller"
+        loaded = Path(f"/proc/{daemon.pid}/maps").read_text()
+        assert not re.search(r"cv2|opencv|numpy|openblas", loaded)
+        assert "libcrypto" in loaded, "that is the place where libraries show"
+        assert daemon.terminate(STOP_S) == 0
+    assert not re.search(r"\[(E8101|E13\d\d|E23\d\d|W2307)\]", kiosk.site.log()), "nothing else went wrong"
 
 
 def test_the_token_follows_a_reload_and_a_bad_mapping_keeps_the_old_one(tmp_path: Path) -> None:

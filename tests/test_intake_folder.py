@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intake_support import base64_of, parts_over, picture, submission
 from outbox_support import NAME, NUMBER
+from pictures_support import HOSTILE_MARK, PICTURE_CHILD, hostile
 
 from agent.board import Board
 from agent.catalogue import AgentError
@@ -28,6 +30,7 @@ from agent.intake.keeping import Intake, Parts
 from agent.outbox import Outbox
 from agent.ownership import Ownership, owning
 from agent.records import PictureKind
+from agent.vision.pictures import Pictures
 
 
 class StandingClock(SystemClock):
@@ -53,6 +56,16 @@ class Dropping:
         self.parts: Parts = replace(parts_over(own, self.board), config=lambda: config, clock=self.clock)
         self.intake = Intake(self.parts)
         self.folder = Folder(self.parts, self.intake, path)
+
+    def accepts(self, pictures: Pictures, at_most_s: float | None = None) -> None:
+        """Let pictures be looked at by others from now on; one with the mark for so long at the most."""
+
+        def accept(raw: bytes, bound: int) -> bytes:
+            if at_most_s is not None:
+                pictures._limit_s = at_most_s if HOSTILE_MARK in raw else 60.0
+            return pictures.accepted(raw, bound)
+
+        self.intake._parts = replace(self.parts, accept=accept)
 
     def drop(self, name: str, data: Any) -> None:
         """Write a file as a careful kiosk does: under another name, then renamed."""
@@ -239,6 +252,42 @@ def test_only_finished_files_are_looked_at(site: Dropping, tmp_path: Path) -> No
     before = site.names()
     site.round()
     assert (site.names(), site.aside(), site.kept()) == (before, [], 0)
+
+
+def test_while_no_picture_can_be_looked_at_everything_stays(site: Dropping) -> None:
+    with closing(Pictures(SystemClock(), command=["/bin/false"])) as pictures:
+        site.accepts(pictures)
+        site.drop("a.json", submission())
+        site.drop("b.json", submission())
+        for _ in range(3):
+            with pytest.raises(AgentError, match="E2308"):
+                site.round()
+            site.clock.seconds += 2 * SETTLE_S
+        assert (site.names(), site.aside(), site.kept()) == (["a.json", "b.json"], [], 0)
+    site.accepts(PICTURE_CHILD)
+    site.round()
+    assert (site.names(), site.aside(), site.kept()) == ([], [], 2)
+
+
+def test_a_picture_that_is_not_looked_at_in_time_holds_nobody_up(site: Dropping) -> None:
+    slow = submission(card_picture=base64_of(picture(1) + HOSTILE_MARK))
+    with closing(Pictures(SystemClock(), command=hostile("time.sleep(600)"))) as pictures:
+        assert pictures.accepted(picture(3), 10**6), "started"
+        site.accepts(pictures, at_most_s=0.5)
+        site.drop("a.json", slow)
+        site.drop("b.json", submission())
+        with pytest.raises(AgentError, match="E2307"):
+            site.round()
+        assert (site.names(), site.aside(), site.kept()) == (["a.json"], [], 1)
+
+
+def test_a_picture_that_ends_whoever_looks_at_it_goes_aside(site: Dropping) -> None:
+    with closing(Pictures(SystemClock(), command=hostile("os.abort()"))) as pictures:
+        site.accepts(pictures)
+        site.drop("a.json", submission(card_picture=base64_of(picture(1) + HOSTILE_MARK)))
+        site.drop("b.json", submission())
+        site.round()
+    assert (site.names(), site.aside(), site.kept()) == ([], ["a.json", "a.json.reason.json"], 1)
 
 
 def test_a_file_too_large_goes_aside(site: Dropping) -> None:

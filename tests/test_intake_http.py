@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from intake_support import HandingIn, base64_of, handing_in, picture, submission
 from outbox_support import NAME, NUMBER
+from pictures_support import HOSTILE_MARK, hostile
 
 from agent.catalogue import AgentError
+from agent.clock import SystemClock
 from agent.intake import keeping, openapi
 from agent.outbox import Outbox
 from agent.records import FaceResult, PictureKind
+from agent.vision.pictures import Pictures
 
 ROOT = Path(__file__).parent.parent
 
@@ -250,6 +254,33 @@ def test_more_at_once_than_there_is_room_for_are_asked_to_wait(
         hand.join(30)
     assert (answer.status_code, answer.json()["code"]) == (429, "E8504")
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_a_picture_that_nobody_could_look_at_is_asked_for_again(tmp_path: Path) -> None:
+    with (
+        closing(Pictures(SystemClock(), command=["/bin/false"])) as pictures,
+        handing_in(tmp_path, pictures=pictures) as kiosk,
+    ):
+        answer = kiosk.post(submission())
+        assert (answer.status_code, answer.json()["code"]) == (503, "E2308")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert kiosk.own.outbox.counts().accepted == 0
+
+
+def test_a_picture_that_ends_whoever_looks_at_it_is_a_fault_and_the_next_one_is_kept(tmp_path: Path) -> None:
+    crashing = hostile("os.kill(os.getpid(), signal.SIGSEGV)")
+    bad = base64_of(picture(1) + HOSTILE_MARK)
+    with (
+        closing(Pictures(SystemClock(), command=crashing)) as pictures,
+        handing_in(tmp_path, pictures=pictures) as kiosk,
+    ):
+        assert kiosk.post(submission()).status_code == 201
+        assert kiosk.faults(submission(card_picture=bad, camera_picture="§§§")) == [
+            ("E8515", "/camera_picture"),
+            ("E8515", "/card_picture"),
+        ]
+        assert kiosk.post(submission()).status_code == 201
+        assert kiosk.own.outbox.counts().accepted == 2
 
 
 @pytest.mark.parametrize(("code", "status"), [("E3101", 507), ("E3102", 507), ("E3103", 503)])

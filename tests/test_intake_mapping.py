@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intake_support import base64_of, picture, submission
 from outbox_support import NAME, NUMBER
+from pictures_support import PICTURE_CHILD
 
 from agent.clock import SystemClock
 from agent.config import Config, ConfigError
@@ -42,7 +43,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 def understood(config: Config, form: Form, data: Any, folder: Path | None = None) -> Candidate:
     sources = fetchers(config, folder, SystemClock())
-    return interpreted(data, config, form, sources, NOW, trusted=True, operator="测试员")
+    return interpreted(
+        data, config, form, sources, PICTURE_CHILD.accepted, NOW, trusted=True, operator="测试员"
+    )
 
 
 def faults(config: Config, form: Form, data: Any, folder: Path | None = None) -> list[tuple[str, str]]:
@@ -96,9 +99,13 @@ def test_the_same_eastcoms_form_again_is_the_same_verification(config: Config) -
     form = read("eastcoms-m20")
     sources = fetchers(config, None, SystemClock())
     later = datetime(2026, 3, 2, tzinfo=timezone.utc)
-    first = interpreted(EASTCOMS, config, form, sources, NOW, trusted=True)
-    again = interpreted(dict(reversed(EASTCOMS.items())), config, form, sources, later, trusted=True)
-    other = interpreted({**EASTCOMS, "score": 88}, config, form, sources, NOW, trusted=True)
+    first = interpreted(EASTCOMS, config, form, sources, PICTURE_CHILD.accepted, NOW, trusted=True)
+    again = interpreted(
+        dict(reversed(EASTCOMS.items())), config, form, sources, PICTURE_CHILD.accepted, later, trusted=True
+    )
+    other = interpreted(
+        {**EASTCOMS, "score": 88}, config, form, sources, PICTURE_CHILD.accepted, NOW, trusted=True
+    )
     assert (first.caller_id, first.content) == (again.caller_id, again.content)
     assert first.caller_id != other.caller_id
 
@@ -374,7 +381,7 @@ def test_whatever_a_kiosk_sends_is_a_submission_or_faults_at_its_own_places(
     sent = data.draw(st.dictionaries(st.sampled_from(paths) | st.text(max_size=5), json_values) | json_values)
     nothing = Fetchers(_nothing, _nothing)
     with pytest.raises(Rejected) as caught:
-        interpreted(sent, config, form, nothing, NOW, trusted=True)
+        interpreted(sent, config, form, nothing, PICTURE_CHILD.accepted, NOW, trusted=True)
     ours = {"/verified_at", "/id", "/card", "/card/kind", ""}
     for fault in caught.value.faults:
         assert fault.pointer.removeprefix("/") in paths or fault.pointer in ours, fault
@@ -498,9 +505,11 @@ def test_a_mapping_of_ones_own(config: Config, tmp_path: Path) -> None:
 
 def test_while_the_clock_is_not_trusted_only_a_time_of_arrival_is_held(config: Config) -> None:
     sources = fetchers(config, None, SystemClock())
-    arrived = interpreted(EASTCOMS, config, read("eastcoms-m20"), sources, NOW, trusted=False)
+    arrived = interpreted(
+        EASTCOMS, config, read("eastcoms-m20"), sources, PICTURE_CHILD.accepted, NOW, trusted=False
+    )
     assert "clock" in {hold.value for hold in arrived.holds}
-    given_time = interpreted(submission(), config, None, sources, NOW, trusted=False)
+    given_time = interpreted(submission(), config, None, sources, PICTURE_CHILD.accepted, NOW, trusted=False)
     assert given_time.holds == {}
 
 

@@ -13,6 +13,7 @@ from console_support import configuration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intake_support import base64_of, picture
+from pictures_support import PICTURE_CHILD
 
 from agent.clock import SystemClock
 from agent.config import Config
@@ -89,7 +90,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 def understood(config: Config, data: Any) -> Candidate:
     raw = json.dumps(data, ensure_ascii=False).encode()
-    return interpreted(parsed(raw), config, None, fetchers(config, None, SystemClock()), NOW, trusted=True)
+    sources = fetchers(config, None, SystemClock())
+    return interpreted(parsed(raw), config, None, sources, PICTURE_CHILD.accepted, NOW, trusted=True)
 
 
 @given(submissions())

@@ -179,7 +179,7 @@ for n in range(3):
     outbox.put(verification(f"{n:032x}"), PICTURES, person=str(n), holds={})
 client = PlatformClient(live.config, Identity(APP_ID, SECRET.encode(), TICKET), clock)
 uploader = Uploader(Parts(config=live.config, client=client, outbox=outbox, audit=audit, board=Board(clock),
-                          clock=clock, rng=random.Random(5), pseudonym=lambda number: "p"))
+                          clock=clock, rng=random.Random(5), pseudonym=lambda number: "p", smaller=lambda picture, share: picture))
 thread = threading.Thread(target=uploader.run, args=(Heartbeat("u", clock), stop))
 thread.start()
 while outbox.counts().delivered < 3:

@@ -18,7 +18,7 @@ from agent.station import flow
 from agent.station.events import Ending, Light
 from agent.station.flow import Phase
 from agent.station.notices import notices
-from agent.vision import Observation
+from agent.vision.process import Observation
 from drivers.card import CardKind, CardRecord
 
 CARD = CardRecord(CardKind.RESIDENT, name="韦某", number="45010219900101002X")

@@ -15,6 +15,7 @@ import pytest
 from drivers_support import CARDS, simulated, until
 from hmpt_support import config as platform_config
 from outbox_support import SEAL_KEYS
+from pictures_support import PICTURE_CHILD
 from vision_support import need_weights, still, vision
 
 from agent import logs
@@ -104,7 +105,13 @@ def desk(
     if empty:
         empty_chair(folder)
     with simulated() as reader, vision(picture, attempts=1) as (eyes, _):
-        made = Desk(folder, reader, eyes, decoder or photo.build("simulated", [], "block", 20.0), **changes)
+        made = Desk(
+            folder,
+            reader,
+            eyes,
+            decoder or photo.build("simulated", [], "block", 20.0, PICTURE_CHILD.one_colour),
+            **changes,
+        )
         if before is not None:
             before(made)
         made.loop.start()

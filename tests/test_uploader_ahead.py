@@ -13,6 +13,7 @@ from hmpt_support import APP_ID, PICTURES, SECRET, TICKET
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from outbox_support import HandClock, open_outbox, verification
+from pictures_support import PICTURE_CHILD
 from uploader_support import CLOCK, bench, platform, quick
 from uploader_support import settings as site
 
@@ -41,7 +42,7 @@ class Making:
 
     def __init__(self) -> None:
         client = PlatformClient(lambda: CONFIG, Identity(APP_ID, SECRET.encode(), TICKET), CLOCK)
-        self._maker = Maker(client, tuple)
+        self._maker = Maker(client, tuple, PICTURE_CHILD.smaller)
         self.made: list[str] = []
         self.breaks: set[str] = set()
         self.may = threading.Event()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hmpt_support import APP_ID, SECRET, TICKET
 from outbox_support import verification
+from pictures_support import PICTURE_CHILD
 from uploader_support import CLOCK, Bench, bench, platform, quick, settings
 
 from agent.clock import Trust
@@ -372,12 +373,12 @@ def test_13_what_is_too_large_even_so_is_parked(tmp_path: Path) -> None:
 
 def test_13_a_smaller_picture_is_always_the_same() -> None:
     picture = photograph(600)
-    small = shrunk(picture)
-    assert small == shrunk(picture)
+    small = shrunk(picture, PICTURE_CHILD.smaller)
+    assert small == shrunk(picture, PICTURE_CHILD.smaller)
     assert len(small) < len(picture) / 2
-    assert shrunk(small[:10]) == small[:10]
+    assert shrunk(small[:10], PICTURE_CHILD.smaller) == small[:10]
     broken = b"\xff\xd8\xff" + bytes(50_000) + b"\xff\xd9"
-    assert shrunk(broken) == broken
+    assert shrunk(broken, PICTURE_CHILD.smaller) == broken
 
 
 # --- 15, 7: everybody -----------------------------------------------------------------------------------

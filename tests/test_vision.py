@@ -28,10 +28,10 @@ from agent.config.schema import Face, Images
 from agent.face import engine
 from agent.records import FaceResult
 from agent.simulate import portraits
-from agent.vision import Observation
 from agent.vision.camera import LiveCamera
 from agent.vision.observe import Observer, Seen, encoded
 from agent.vision.preview import preview
+from agent.vision.process import Observation
 from agent.vision.protocol import MAX_HEADER, WINDOW_S, BrokenStream, Decoder, Message
 from drivers.camera import Frame, View
 

@@ -13,6 +13,7 @@ import pytest
 from hmpt_support import APP_ID, PICTURES, SECRET, TICKET
 from hmpt_support import config as platform_config
 from outbox_support import SEAL_KEYS, verification
+from pictures_support import PICTURE_CHILD
 
 from agent.audit import Audit
 from agent.board import Board
@@ -68,6 +69,7 @@ class Bench:
                 clock=CLOCK,
                 rng=random.Random(5),
                 pseudonym=lambda number: f"p:{len(number)}",
+                smaller=PICTURE_CHILD.smaller,
                 trust=lambda: self.trust,
             )
         )

@@ -20,7 +20,7 @@ from agent.clock import SystemClock
 from agent.config.schema import Camera, Face, Images
 from agent.face import weights
 from agent.simulate import portraits
-from agent.vision import CameraState, Vision
+from agent.vision.process import CameraState, Vision
 
 
 def need_weights() -> None:

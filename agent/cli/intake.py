@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,23 @@ def test(settings: Settings, file: Path, mapping: str | None, reveal: bool, as_j
     from agent.intake.faults import Rejected
     from agent.intake.form import read
     from agent.intake.reading import parsed
+    from agent.vision.pictures import Pictures
 
     config, clock = settings.config(), SystemClock()
     form = form_of(config) if mapping is None else read(mapping)
     try:
-        with file.open("rb") as stream:
-            data = parsed(stream.read(MAX_BYTES))
-        sources = fetchers(config, file.parent, clock)
-        candidate = interpreted(
-            data, config, form, sources, clock.now(), trusted=True, operator=config.operators.default
-        )
+        data, sources = parsed(_content(file)), fetchers(config, file.parent, clock)
+        with closing(Pictures(clock)) as pictures:
+            candidate = interpreted(
+                data,
+                config,
+                form,
+                sources,
+                pictures.accepted,
+                clock.now(),
+                trusted=True,
+                operator=config.operators.default,
+            )
     except Rejected as error:
         _refused(error, settings, as_json)
         raise click.exceptions.Exit(1) from None
@@ -64,6 +72,11 @@ def test(settings: Settings, file: Path, mapping: str | None, reveal: bool, as_j
         click.echo(f"  {name:<14} {shown(value)}")
     for hold, missing in found["holds"].items():
         settings.say(f"  等待补全 {hold}：{missing}", f"  held for {hold}: {missing}")
+
+
+def _content(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(MAX_BYTES)
 
 
 def _refused(error: Any, settings: Settings, as_json: bool) -> None:

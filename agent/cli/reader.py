@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from agent.catalogue import AgentError, entry
 from agent.cli.files import force_option, refuse, written
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import padded, print_json
+from agent.clock import SystemClock
 from agent.config import Config
 from agent.control import NotRunning, call
 from agent.control.ask import ask
 from agent.decoding import decoder
 from agent.ops import readers
+from agent.vision.pictures import Pictures
 from drivers import photo
 from drivers.transport.serial import BAUD
 
@@ -173,7 +176,8 @@ def _decoder_test(settings: Settings, block: Path, out: Path | None, *, force: b
     config = settings.config()
     chosen = config.reader.photo_decoder
     started = time.monotonic()
-    picture = decoder(chosen).decode(_photo_block(block.read_bytes()))
+    with closing(Pictures(SystemClock())) as pictures:
+        picture = decoder(chosen, pictures.one_colour).decode(_photo_block(block.read_bytes()))
     took_ms = round(1000 * (time.monotonic() - started))
     if out is not None:
         written(out, picture, force=force)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from agent.config.findings import Finding
 from agent.config.schema import MAX_OPERATOR_CHARS, Config, Face, PhotoDecoder, named_secrets, text_length
 from agent.config.tree import Path, Tree
-from drivers.camera import is_file_source
+from drivers.camera_source import is_file_source
 
 
 def findings(config: Config, tree: Tree) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from agent.intake.reading import parsed
 MAX_BODY_BYTES = 10 * 2**20
 #: Submissions at the same time: each may hold a hundred megabytes of pixels.
 AT_ONCE = 2
-RETRY_AFTER_S = {"E8504": 1, "E3103": 5, "E3105": 5}
+RETRY_AFTER_S = {"E8504": 1, "E3103": 5, "E3105": 5, "E2307": 5, "E2308": 5}
 STATUSES = {
     "E8501": HTTPStatus.BAD_REQUEST,
     "E8503": HTTPStatus.CONFLICT,

@@ -22,6 +22,7 @@ from agent.uploader.judgement import Judgement
 from agent.uploader.making import Maker, sent_pictures
 from agent.uploader.memory import RememberedSigning, judgement_name
 from agent.uploader.registration import refusal_code, register, registered
+from agent.vision.pictures import Pictures
 
 
 def verbs(powers: Powers) -> dict[str, Handler]:
@@ -168,27 +169,28 @@ def _dry_run(powers: Powers, record: str) -> dict[str, Any]:
     """Return what a record's next attempt would send, made by the uploader's own parts; sends nothing."""
     own, config, who = powers.own, powers.current(), identity(powers.current())
     row, claim, client = own.outbox.administration.row(record), own.outbox.peek(record), _client(powers)
+    pictures = powers.pictures or Pictures(own.clock)
     try:
-        made = Maker(
-            client, lambda: Judgement.from_json(own.outbox.setting(judgement_name(config))).good
-        ).make(claim, config)
+        good = Judgement.from_json(own.outbox.setting(judgement_name(config))).good
+        made = Maker(client, lambda: good, pictures.smaller).make(claim, config)
+        sent = sent_pictures(claim, pictures.smaller)
     finally:
         client.close()
+        if powers.pictures is None:
+            pictures.close()
     conventions, time = made.conventions, time_text(made.conventions, own.clock.now())
-    sent = headers(conventions, who, made.prepared.request_id if made.prepared else "-", time)
+    shown_headers = headers(conventions, who, made.prepared.request_id if made.prepared else "-", time)
     return {
         "id": record,
         "state": row.state,
         "url": config.platform.base_url.rstrip("/") + VERIFY,
         "canonical": canonical(conventions, who, time),
-        "headers": {**sent, "Authorization": f"… ({len(who.authorization)})"},
+        "headers": {**shown_headers, "Authorization": f"… ({len(who.authorization)})"},
         "secret_length": len(who.secret),
         "conventions": conventions.model_dump(by_alias=True, mode="json"),
         "kept": conventions != config.platform.conventions,
         "body": None if made.prepared is None else _body(made.prepared, encrypted=config.platform.encrypt),
-        "fields": [
-            asdict(one) for one in shown.fields(claim.verification, sent_pictures(claim), conventions)
-        ],
+        "fields": [asdict(one) for one in shown.fields(claim.verification, sent, conventions)],
         "holds": dict(row.holds),
         "problems": [
             {"field": one.field, "reason": one.reason, "code": one.code, "facts": dict(one.facts)}

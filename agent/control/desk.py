@@ -19,7 +19,7 @@ from agent.face.reasons import SENTENCES, sentence
 from agent.followups import FollowUps
 from agent.station import Again, DeskInput, Ending, EndIt
 from agent.station.events import DECLINED
-from agent.vision import CameraState, Vision
+from agent.vision.process import CameraState, Vision
 
 #: How long a picture by hand may take.
 PICTURE_S = 6.0

@@ -12,7 +12,8 @@ from agent.ownership import Ownership
 from agent.station import DeskInput
 from agent.station.loan import Loan
 from agent.supervisor import LoopState
-from agent.vision import Vision
+from agent.vision.pictures import Pictures
+from agent.vision.process import Vision
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Powers:
     config: Callable[[], Config] | None = None
     reload: Callable[[], None] | None = None
     vision: Vision | None = None
+    pictures: Pictures | None = None
     loan: Loan | None = None
     face_changed: Callable[[], None] = lambda: None
     page_code: Callable[[], Mapping[str, object]] | None = None

@@ -12,12 +12,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from agent import jpeg
 from agent.catalogue import AgentError, entry
 from agent.config.schema import Conventions, text_length
 from agent.hmpt.body import Jpeg
 from agent.hmpt.codes import CARD_TYPES, NO_CHIP, RESULTS
 from agent.hmpt.render import FINGER_FIELDS, texts
-from agent.images import is_jpeg
 from agent.records import FaceResult, PictureKind, Verification
 
 #: VARCHAR(n) of table 4.2 where nothing in the document contradicts it. realName: R1; address: R9.
@@ -170,7 +170,7 @@ def _bad_pictures(pictures: Mapping[PictureKind, bytes], max_base64_chars: int) 
         picture = pictures.get(kind)
         if picture is None:
             yield Problem(name, "E3132")
-        elif not is_jpeg(picture):
+        elif not jpeg.is_whole(picture):
             yield Problem(name, "E3137")
         elif (length := Jpeg(picture).length) > max_base64_chars:
             yield _length(name, length, "base64", max_base64_chars)

@@ -17,6 +17,7 @@ from agent.intake import fetch, form
 from agent.intake.faults import Rejected
 from agent.intake.form import Form
 from agent.intake.mapping import Fetchers, Mapped, digest, mapped
+from agent.intake.pictures import Accept
 from agent.intake.schema import KINDS, LONG_TERM, RESULTS, Submission, faults_of
 from agent.records import FaceVerdict, Finger, Hold, PictureKind, Verification
 from agent.verify import lacking
@@ -56,18 +57,19 @@ def interpreted(
     config: Config,
     mapping: Form | None,
     fetch: Fetchers,
+    accept: Accept,
     now: datetime,
     *,
     trusted: bool,
     operator: str | None = None,
 ) -> Candidate:
-    """Return what would be kept of a submission. Rejected with every fault.
+    """Return what would be kept of a submission. Rejected with every fault; AgentError as `accept`.
 
     `operator` operates the desk now; a submission may name another. While the machine's clock is not trusted
     no time is called wrong by it, and a time of arrival is held.
     """
     handed = Mapped(data, content=digest(data)) if mapping is None else mapped(mapping, data, fetch, now)
-    submission = _validated(handed, config, now if trusted else None)
+    submission = _validated(handed, config, accept, now if trusted else None)
     verification = replace(
         _verification(submission, config),
         clock_trusted=trusted or not handed.arrival,
@@ -84,10 +86,11 @@ def interpreted(
     )
 
 
-def _validated(handed: Mapped, config: Config, now: datetime | None) -> Submission:
+def _validated(handed: Mapped, config: Config, accept: Accept, now: datetime | None) -> Submission:
     context = {
         "now": now,
         "device_no": config.device.device_no,
+        "accept": accept,
         "picture_bytes": config.images.max_base64_chars // 4 * 3,
     }
     faults = list(handed.faults)

@@ -29,6 +29,7 @@ from agent.intake.faults import Fault, Rejected
 from agent.intake.keeping import THEIRS, Intake, Parts
 from agent.intake.pictures import Forbidden
 from agent.intake.reading import parsed
+from agent.vision.pictures import LIMIT_S
 
 log = logs.get(__name__)
 
@@ -44,6 +45,11 @@ MAX_BYTES = 10 * 2**20
 QUARANTINE = "quarantine"
 #: A file that we have moved out of its writer's reach; left by a kill, it is looked at like any other.
 OURS = ".kiosk-agent-"
+
+#: Trouble that a file has by itself: it must not stop those behind it.
+ITS_OWN = frozenset({"E8531", "E2307"})
+#: Three pictures, each looked at for as long as it may take, and what else a file needs.
+FILE_S = 3 * LIMIT_S
 
 Stamp = tuple[int, int, int]
 #: Faults that a file may lose by itself, because its writer has not finished.
@@ -90,13 +96,13 @@ class Folder:
         for name in sorted(found, key=lambda name: (found[name], name))[:AT_ONCE]:
             if stop.is_set():
                 return
-            heartbeat.beat()
             try:
-                self._look(name, found[name])
+                with heartbeat.silence(FILE_S):
+                    self._look(name, found[name])
             except AgentError as error:
-                if error.code != "E8531":
+                if error.code not in ITS_OWN:
                     raise
-                trouble = error  # of this one file: it must not stop those behind it
+                trouble = error
         self._intake.quarantined = self._waiting()
         if trouble is not None:
             raise trouble

@@ -20,6 +20,7 @@ from agent.clock import Clock, Uptime
 from agent.config.schema import Config
 from agent.intake.candidate import SOURCE, Candidate, fetchers, form_of, interpreted
 from agent.intake.faults import Rejected
+from agent.intake.pictures import Accept
 from agent.outbox import Outbox
 from agent.records import FaceResult, Verification
 
@@ -42,6 +43,7 @@ class Parts:
     clock: Clock
     pseudonyms: logs.Pseudonyms
     uptime: Callable[[], Uptime | None]  # this moment, where the clock cannot be trusted
+    accept: Accept  # what is kept of a picture
     record_kept: Callable[[], None]  # wakes the uploader
     operator: Callable[[], str | None]  # who operates the desk now
 
@@ -80,7 +82,7 @@ class Intake:
         intake.pictures, else below `folder`.
 
         Rejected with every fault; AgentError E8503 the same id with other content, E3101 or E3102 no
-        room, E3103 the disk failed.
+        room, E3103 the disk failed, E2307 or E2308 the pictures could not be looked at.
         """
         try:
             return self.take(self.understood(data, folder))
@@ -90,12 +92,14 @@ class Intake:
             raise
 
     def understood(self, data: Any, folder: Path | None = None) -> Candidate:
-        """Return what would be kept. Rejected with every fault."""
+        """Return what would be kept. Rejected with every fault, AgentError E2307, E2308."""
         parts = self._parts
         config, sources = parts.config(), fetchers(parts.config(), folder, parts.clock)
         now, uptime = parts.clock.now(), parts.uptime()
         trusted, operator = uptime is None, parts.operator()
-        candidate = interpreted(data, config, self.form, sources, now, trusted=trusted, operator=operator)
+        candidate = interpreted(
+            data, config, self.form, sources, parts.accept, now, trusted=trusted, operator=operator
+        )
         if not candidate.verification.clock_trusted:
             candidate = replace(candidate, verification=replace(candidate.verification, uptime=uptime))
         return candidate

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable
 
-from agent import images
 from agent.catalogue import AgentError
 from drivers.errors import PhotoError
 
 #: What three million base64 characters hold.
 MAX_BYTES = 3_000_000 // 4 * 3
 _DATA_URI = re.compile(r"data:[a-zA-Z0-9!#$&^_.+/;=-]*;base64,", re.ASCII)
+#: `vision.pictures.Pictures.accepted`: picture and bound in bytes to the JPEG that is kept.
+Accept = Callable[[bytes, int], bytes]
 _BLANKS = str.maketrans("", "", " \t\r\n")
 
 
@@ -39,11 +41,13 @@ def from_base64(text: str) -> bytes:
         raise Unusable("not base64") from None
 
 
-def accepted(raw: bytes, bound: int) -> bytes:
-    """Return the picture as it is kept: its pixels left alone where they can be sent, else encoded anew."""
+def accepted(accept: Accept, raw: bytes, bound: int) -> bytes:
+    """Return the picture as it is kept. AgentError for what says nothing of the picture: E2307, E2308."""
     try:
-        return images.accepted(raw, bound)
+        return accept(raw, bound)
     except PhotoError as error:
         raise Unusable(error.facts["reason"]) from None
-    except AgentError:
+    except AgentError as error:
+        if error.code != "E2501":
+            raise
         raise Unusable(f"cannot be made smaller than {bound} bytes") from None

@@ -99,7 +99,7 @@ def _picture(value: Any, info: ValidationInfo) -> bytes:
     context: Mapping[str, Any] = info.context or {}
     try:
         raw = value if isinstance(value, bytes) else pictures.from_base64(value)
-        return pictures.accepted(raw, context.get("picture_bytes", pictures.MAX_BYTES))
+        return pictures.accepted(context["accept"], raw, context["picture_bytes"])
     except pictures.Unusable as error:
         raise _fault("E8515", reason=error.reason) from None
 

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from agent import decoding, keys
+from agent.clock import SystemClock
 from agent.config.schema import Config
 from agent.face import weights
 from agent.ops.checking import Found
+from agent.vision.pictures import Pictures
 from drivers import access, camera, photo
 from drivers.access import Account
+from drivers.camera_source import is_file_source
 from drivers.discovery import HERE, UDEV_LINK, candidates, chosen, open_transport
 from drivers.errors import CameraError, PhotoError
 from drivers.sdt.reader import SdtReader
@@ -57,9 +61,9 @@ def decoder(config: Config) -> Found:
     if config.reader.source == "none":
         return NO_DEVICE
     chosen = config.reader.photo_decoder
-    built = decoding.decoder(chosen, 3.0)
     try:
-        built.decode(bytes(photo.PHOTO_BYTES))
+        with closing(Pictures(SystemClock())) as pictures:
+            decoding.decoder(chosen, pictures.one_colour, 3.0).decode(bytes(photo.PHOTO_BYTES))
     except PhotoError as error:
         reason = error.facts.get("reason", "")
         if _REFUSAL.search(reason):
@@ -73,7 +77,7 @@ def camera_device(config: Config, account: Account, *, daemon: bool) -> Found:
     source = config.camera.source
     if source == "none":
         return NO_DEVICE
-    if source.startswith("rtsp://") or camera.is_file_source(source):
+    if source.startswith("rtsp://") or is_file_source(source):
         return None, {"source": source.partition("://")[0]}
     path = Path(source)
     if source == "auto":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from agent.vision import Observation
+from agent.vision.process import Observation
 from drivers.card import CardRecord
 
 

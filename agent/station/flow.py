@@ -49,7 +49,7 @@ from agent.station.events import (
     StopLooking,
     TimePassed,
 )
-from agent.vision import Observation
+from agent.vision.process import Observation
 
 #: How long something about a card is shown before the capture begins: time to say "the wrong card".
 NOTICE_S = 3.0

@@ -17,7 +17,7 @@ from agent.station import events
 from agent.station.flow import KEPT, KEPT_HELD, KEPT_UNDECODED
 from agent.station.loan import Loan
 from agent.verify import reasons_to_hold, verify
-from agent.vision import Observation, Vision
+from agent.vision.process import Observation, Vision
 from drivers.card import CardRecord
 from drivers.errors import CodedError, PhotoError
 from drivers.photo import PhotoDecoder

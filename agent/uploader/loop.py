@@ -37,10 +37,11 @@ from agent.uploader import backoff, memory, wording
 from agent.uploader.ahead import Ahead, Made
 from agent.uploader.breaker import Breaker
 from agent.uploader.judgement import Case, Failure, Judgement, Ruling, Verdict
-from agent.uploader.making import Maker, device_name
+from agent.uploader.making import Maker, Smaller, device_name
 from agent.uploader.rates import Rates
 from agent.uploader.registration import refusal_code, register, registered, to_be_registered
 from agent.uploader.timekeeping import Timekeeping
+from agent.vision.pictures import PASSING
 
 log = logs.get(__name__)
 
@@ -49,8 +50,8 @@ IDLE_S = 1.0
 #: How long the answer of a hanging send may take beyond its own limits before the loop counts as hung.
 SEND_GRACE_S = 30.0
 
-#: Our own configuration keeps every record from being sent: the secret does not fit a convention.
-LANE_FAULTS = frozenset({"E7401", "E3122"})
+#: Faults of ours, not of the record: the secret does not fit a convention, a picture cannot be made smaller.
+LANE_FAULTS = frozenset({"E7401", "E3122"}) | PASSING
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Parts:
     clock: Clock
     rng: random.Random
     pseudonym: Callable[[str], str]
+    smaller: Smaller
     trust: Callable[[], Trust] = lambda: Trust.NTP
 
 
@@ -79,7 +81,7 @@ class Uploader:
         self._devices: dict[str, Breaker] = {}
         self._rates = Rates.of(parts.config(), parts.clock.monotonic())
         self._times = Timekeeping(parts.client, parts.clock)
-        self._maker = Maker(parts.client, lambda: self._judgement.good)
+        self._maker = Maker(parts.client, lambda: self._judgement.good, parts.smaller)
         self._ahead = Ahead(
             self._maker.make, lambda most: parts.outbox.upcoming(parts.clock.now(), most), parts.outbox.peek
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from agent import images
 from agent.catalogue import AgentError
 from agent.config.schema import Config, Conventions
 from agent.hmpt import checks
@@ -13,6 +12,7 @@ from agent.hmpt.conventions import fingerprint
 from agent.outbox import Claim
 from agent.records import PictureKind, Verification
 from agent.uploader.ahead import Made
+from agent.vision.pictures import PASSING
 from drivers.errors import PhotoError
 
 #: Of the bytes of each picture, once something on the way found the body too large.
@@ -27,20 +27,27 @@ OF_THE_ATTEMPT = (
 _WANTED = (PictureKind.CARD, PictureKind.CAMERA, PictureKind.FINGER)
 
 
+#: `vision.pictures.Pictures.smaller`: a picture and the share of its bytes that it is to have.
+Smaller = Callable[[bytes, float], bytes]
+
+
 class Maker:
     """Makes requests. `good`: fingerprints of conventions under which the platform took records."""
 
-    def __init__(self, client: PlatformClient, good: Callable[[], Sequence[str]]) -> None:
-        self._client, self._good = client, good
+    def __init__(self, client: PlatformClient, good: Callable[[], Sequence[str]], smaller: Smaller) -> None:
+        self._client, self._good, self._smaller = client, good, smaller
 
     def mark(self, config: Config) -> str:
         """Return what names the conventions in force."""
         return fingerprint(config.platform.conventions, encrypt=config.platform.encrypt)
 
     def make(self, claim: Claim, config: Config) -> Made:
-        """Return the request of a claim, or the problems that keep it from being sent."""
+        """Return the request of a claim, or the problems that keep it from being sent.
+
+        AgentError E2307, E2308 when its pictures cannot be made smaller just now.
+        """
         conventions = self._conventions(claim, config)
-        pictures = sent_pictures(claim)
+        pictures = sent_pictures(claim, self._smaller)
         problems = tuple(self._client.problems(claim.verification, pictures, conventions))
         prepared = None if problems else self._client.prepare(claim.verification, pictures, conventions)
         return Made(conventions, problems, prepared)
@@ -69,14 +76,16 @@ def device_name(verification: Verification) -> str:
     return f"{verification.machine_code}/{verification.device_no}"
 
 
-def sent_pictures(claim: Claim) -> dict[PictureKind, bytes]:
+def sent_pictures(claim: Claim, smaller: Smaller) -> dict[PictureKind, bytes]:
     """Return the pictures that are sent; the raw photo block is not one of them."""
     found = {kind: claim.picture(kind) for kind in _WANTED}
     there = {kind: picture for kind, picture in found.items() if picture is not None}
-    return {kind: shrunk(picture) for kind, picture in there.items()} if claim.too_large else there
+    if not claim.too_large:
+        return there
+    return {kind: shrunk(picture, smaller) for kind, picture in there.items()}
 
 
-def shrunk(picture: bytes) -> bytes:
+def shrunk(picture: bytes, smaller: Smaller) -> bytes:
     """Return a smaller picture, always the same of the same: made at each attempt, kept nowhere.
 
     The original stays what camera and chip said; the attempt's SM3 proves which bytes went out.
@@ -84,6 +93,11 @@ def shrunk(picture: bytes) -> bytes:
     if len(picture) <= LEAST_BYTES:
         return picture
     try:
-        return images.smaller(picture, max(SMALLER, LEAST_BYTES / len(picture)))
-    except (AgentError, PhotoError):
+        return smaller(picture, max(SMALLER, LEAST_BYTES / len(picture)))
+    except PhotoError:
+        return picture
+    except AgentError as error:
+        # Sent as it is it would be refused for good, for no fault of its own.
+        if error.code in PASSING:
+            raise
         return picture

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from drivers.camera import Camera, Frame, View, is_stream, open_camera
+from drivers.camera import Camera, Frame, View, open_camera
+from drivers.camera_source import is_stream
 from drivers.errors import CameraError
 
 #: Pauses between tries to open a camera that is missing; the last one repeats.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from agent.clock import Clock
 from agent.config.schema import Camera, Face, Images
 from agent.records import FaceVerdict
 from agent.vision.protocol import WINDOW_S, BrokenStream, Decoder, Message
+from agent.vision.spawning import program, spawned
 
 log = logs.get(__name__)
 
@@ -27,9 +26,6 @@ ANSWER_GRACE_S = 15.0
 PREVIEW_S = 1.0
 #: How long an attempt waits for a child that is still starting.
 START_S = 15.0
-#: glibc raises its bound for blocks of their own to the size of the frames that it sees, and then keeps the
-#: holes they leave. A bound that is set stays, and memory goes when its frame does: 9 MB less at 1080p.
-BLOCK_OF_ITS_OWN = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 #: Pauses before a child that died is started again; the last one repeats.
 RESTART_S = (0.2, 1.0, 3.0, 10.0)
 
@@ -225,13 +221,7 @@ class Vision:
 
     def _run_once(self) -> None:
         """Run one child to its end."""
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "agent.vision.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # drivers and codecs chatter there
-            env={**os.environ, **BLOCK_OF_ITS_OWN},
-        )
+        process = spawned(program("agent.vision.child"))
         with process:
             with self._lock:
                 self._process = process
