@@ -21,6 +21,7 @@ from agent.catalogue import AgentError
 from agent.clock import Clock, Uptime
 from agent.config.schema import Config
 from agent.heartbeat import Heartbeat
+from agent.operators import SignedIn
 from agent.outbox import HeldRecord, Outbox
 from agent.outbox.followups import Person
 from agent.records import (
@@ -46,6 +47,8 @@ BUSY = "E2305"
 UNDECODED = "photo_undecoded"
 #: How often held records are looked at again without anybody asking.
 ROUND_S = 30.0
+#: Who supplements, where no person does; the source says where the value came from.
+WHO = "completion"
 _CONFIG, _SIGNED_IN, _CLOCK = "configuration", "sign-in", "clock"
 
 
@@ -61,7 +64,7 @@ class Parts:
     board: Board
     clock: Clock
     record_ready: Callable[[], None]
-    operator: Callable[[], str | None] = lambda: None  # who operates the desk now
+    operator: Callable[[], SignedIn | None] = lambda: None  # who operates the desk now
     #: Card's and camera's JPEG to a verdict; AgentError while that is not possible.
     compare: Callable[[bytes, bytes], FaceVerdict] | None = None
     true_time: Callable[[Uptime], datetime | None] = lambda _moment: None
@@ -124,7 +127,7 @@ class Completion:
         parts.board.post("decoder", state="ok")
         if self._compared(held, jpeg):
             parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
-            parts.audit.append("record.supplemented", who="completion", target=held.id, field="picture:card")
+            parts.audit.append("record.supplemented", who=WHO, target=held.id, field="picture:card")
         return True
 
     def _compared(self, held: HeldRecord, card: bytes) -> bool:
@@ -146,15 +149,15 @@ class Completion:
             return waited >= COMPARE_ROUNDS
         self._uncompared.pop(held.id, None)
         value = json.dumps(verdict.to_values())
-        parts.outbox.supplement(held.id, Supplement(FACE, value, "completion", parts.clock.now()))
+        parts.outbox.supplement(held.id, Supplement(FACE, value, WHO, parts.clock.now()))
         result = verdict.result.name.lower()
         parts.audit.append(
-            "record.supplemented", who="completion", target=held.id, field=FACE, result=result, durable=True
+            "record.supplemented", who=WHO, target=held.id, field=FACE, result=result, durable=True
         )
         if verdict.result is FaceResult.FAILED:
             person = Person(verification.name, verification.number)
             parts.outbox.followups.reopen(held.id, "failed", person)
-            parts.audit.append("followup.opened", who="completion", target=held.id, reason="failed")
+            parts.audit.append("followup.opened", who=WHO, target=held.id, reason="failed")
             logs.say(log, "W2003", record=held.id)
             parts.board.event("W2003", record=held.id)
         return True
@@ -163,9 +166,9 @@ class Completion:
         parts = self._parts
         operator = parts.operator()
         if Hold.OPERATOR in held.holds and operator is not None:
-            self._supplement(held.id, "operator", operator, _SIGNED_IN)
+            self._supplement(held.id, "operator", operator.name, operator.by, _SIGNED_IN)
         elif Hold.OPERATOR in held.holds and config.operators.default is not None:
-            self._supplement(held.id, "operator", config.operators.default, _CONFIG)
+            self._supplement(held.id, "operator", config.operators.default, WHO, _CONFIG)
         verification = parts.outbox.verification(held.id)
         if Hold.CLOCK in held.holds and self._put_right(verification):
             verification = parts.outbox.verification(held.id)
@@ -191,12 +194,12 @@ class Completion:
         if true is None or verification.clock_trusted:
             return False
         off_s = (true - verification.verified_at).total_seconds()
-        self._supplement(verification.id, VERIFIED_AT, true.isoformat(), _CLOCK)
+        self._supplement(verification.id, VERIFIED_AT, true.isoformat(), WHO, _CLOCK)
         logs.say(log, "I7501", record=verification.id, seconds=f"{off_s:+.0f}")
         self._parts.board.event("I7501", record=verification.id, seconds=f"{off_s:+.0f}")
         return True
 
-    def _supplement(self, record: str, field: str, value: str, who: str) -> None:
+    def _supplement(self, record: str, field: str, value: str, who: str, source: str) -> None:
         parts = self._parts
         parts.outbox.supplement(record, Supplement(field, value, who, parts.clock.now()))
-        parts.audit.append("record.supplemented", who=who, target=record, field=field)
+        parts.audit.append("record.supplemented", who=who, target=record, field=field, source=source)

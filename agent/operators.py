@@ -17,6 +17,7 @@ class SignedIn:
     """One person at the desk; the page shows the name, the board never does."""
 
     name: str
+    by: str  # whoever signed that person in, as the audit trail names callers
     until: float  # monotonic
 
 
@@ -29,8 +30,8 @@ class Operators:
         self._lock = threading.Lock()
         self._signed_in: SignedIn | None = None
 
-    def sign_in(self, name: str) -> str:
-        """Let somebody be the operator from now on. Return the name as it will be sent.
+    def sign_in(self, name: str, by: str) -> str:
+        """Let somebody be the operator from now on; a caller says so. Return the name as it will be sent.
 
         Chosen from the list or typed. AgentError E2601 for a name that the platform would not take.
         """
@@ -41,7 +42,7 @@ class Operators:
             raise AgentError("E2601", limit=MAX_OPERATOR_CHARS, unit=conventions.length_unit) from None
         hours = self._config().operators.sign_in_h
         with self._lock:
-            self._signed_in = SignedIn(plain, self._clock.monotonic() + hours * 3600)
+            self._signed_in = SignedIn(plain, by, self._clock.monotonic() + hours * 3600)
         return plain
 
     def sign_out(self) -> None:
@@ -49,12 +50,17 @@ class Operators:
         with self._lock:
             self._signed_in = None
 
-    def signed_in(self) -> str | None:
+    def present(self) -> SignedIn | None:
         """Return who signed in and has not been forgotten yet."""
         with self._lock:
             if self._signed_in is not None and self._clock.monotonic() >= self._signed_in.until:
                 self._signed_in = None
-            return None if self._signed_in is None else self._signed_in.name
+            return self._signed_in
+
+    def signed_in(self) -> str | None:
+        """Return the name of who signed in and has not been forgotten yet."""
+        present = self.present()
+        return None if present is None else present.name
 
     def in_force(self) -> str | None:
         """Return the operator of a record made now: who signed in, else the configured one, else nobody."""

@@ -284,7 +284,7 @@ class Agent:
             board=self.board,
             clock=self._clock,
             record_ready=self.uploader.wake,
-            operator=self.operators.signed_in,
+            operator=self.operators.present,
             true_time=self.own.time.at,
             compare=self._vision.compare,
         )

@@ -98,6 +98,20 @@ def test_a_refused_record_is_sent_again_or_corrected(site: Site) -> None:
     assert "王医生" not in json.dumps(trail(site), ensure_ascii=False)
 
 
+def test_a_correction_looks_at_the_record_before_it_asks_for_values(site: Site) -> None:
+    ids = history(site)
+    asking = ("--set", "address", "--set", "operationUser", "--lang", "en")
+    for record, code in (("f" * 32, "E3110"), (ids["ready"], "E3114"), (ids["delivered"], "E3114")):
+        status, screen = typed(site, ["outbox", "amend", record, *asking], [])
+        assert (status, code in screen, "address" in screen) == (2, True, False), screen
+    status, screen = typed(site, ["outbox", "amend", ids["parked"], *asking], ["某路一号", "王医生"])
+    assert (status, screen.count("address"), screen.count("operationUser")) == (0, 1, 1), screen
+    new = answered(site, "outbox", "show", ids["parked"])["superseded_by"]
+    with owned(site) as own:
+        corrected = own.outbox.verification(new)
+        assert (corrected.address, corrected.operator) == ("某路一号", "王医生")
+
+
 def test_giving_up_asks_wants_a_reason_and_spares_failed_verifications(site: Site, tmp_path: Path) -> None:
     ids = history(site)
     status, screen = typed(

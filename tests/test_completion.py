@@ -25,6 +25,7 @@ from agent.completion import COMPARE_ROUNDS, Completion, Parts
 from agent.config.schema import Config, Operators
 from agent.heartbeat import Heartbeat
 from agent.live import Live
+from agent.operators import SignedIn
 from agent.outbox import Outbox
 from agent.records import (
     FACE,
@@ -68,7 +69,7 @@ class Bench:
         self.decoder = Decoder()
         self.board = Board(CLOCK)
         self.woken = 0
-        self.signed_in: str | None = None
+        self.signed_in: SignedIn | None = None
         self.parts = Parts(
             self.live.config,
             self.decoder,
@@ -145,11 +146,12 @@ def test_an_operator_comes_with_whoever_signs_in(tmp_path: Path) -> None:
         record = desk.put(replace(verification(), operator=""))
         desk.round()
         assert desk.outbox.administration.row(record).state == "held"
-        desk.signed_in = "乙"
+        desk.signed_in = SignedIn("乙", "nurse/wei", until=9)
         desk.round()
         assert desk.outbox.administration.row(record).state == "ready"
         assert desk.outbox.verification(record).operator == "乙"
-        assert desk.audit.count("record.supplemented") == 1
+        (line,) = desk.audit.select(9, lambda line: line["what"] == "record.supplemented")
+        assert (line["who"], line["source"]) == ("nurse/wei", "sign-in")
 
 
 def test_a_damaged_block_costs_its_record_alone(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def test_an_attempt_is_ended_for_one_of_three_reasons_and_by_name(window: Window
 def test_an_operator_is_there_until_signed_out_or_forgotten(window: Window) -> None:
     assert window.operators.in_force() is None
     assert window.ask("desk.sign_in", name="  乙  丙 ") == {"operator": "乙 丙"}
-    assert window.operators.in_force() == "乙 丙"
+    present = window.operators.present()
+    assert present is not None
+    assert (window.operators.in_force(), present.by) == ("乙 丙", NURSE.name)
     assert window.looked_again == 1
     assert window.board.snapshot()["operator"]["state"] == "present"
     assert "乙" not in json.dumps(window.board.snapshot(), ensure_ascii=False)

@@ -265,7 +265,7 @@ def test_without_an_operator_the_record_waits_for_one(tmp_path: Path) -> None:
         until(lambda: one.kept == 1, 30)
         (held,) = one.outbox.held()
         assert [hold.value for hold in held.holds] == ["operator"]
-        one.operators.sign_in("乙")
+        one.operators.sign_in("乙", "nurse")
         reader.lift()
         reader.place(CARDS[1])
         until(lambda: one.kept == 2, 30)

@@ -188,13 +188,18 @@ AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes it
 @pass_settings
 def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bool) -> None:
     fields: dict[str, str] = {}
+    asked_for: list[str] = []
     for change in changes:
         name, equals, value = (part.strip() for part in change.partition("="))
         if name in fields:
             raise click.BadParameter(name, param_hint="--set FIELD=VALUE")
         if not equals and name in words.FIELDS:
-            value = asking.line(settings, name, name, instead=f"--set {name}=…")
+            asked_for.append(name)
         fields[name] = value
+    if asked_for:
+        settings.ask("outbox.amendable", {"id": record})
+    for name in asked_for:
+        fields[name] = asking.line(settings, name, name, instead=f"--set {name}=…")
     result = settings.ask("outbox.amend", {"id": record, "changes": fields})
     new, state = result["id"], words.state(result, settings.language)
     report(settings, result, f"新记录 {new}（{state}）", f"new record {new} ({state})", as_json=as_json)

@@ -21,6 +21,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
     """Return the verbs of this file."""
     return {
         "outbox.retry": lambda args, caller: _retry(powers, str(args["id"]), caller),
+        "outbox.amendable": lambda args, _caller: _amendable(powers, str(args["id"])),
         "outbox.amend": lambda args, caller: _amend(powers, str(args["id"]), dict(args["changes"]), caller),
         "outbox.discardable": lambda args, _caller: _discardable(powers, str(args["id"])),
         "outbox.discard": lambda args, caller: _discard(powers, str(args["id"]), str(args["why"]), caller),
@@ -34,6 +35,12 @@ def _retry(powers: Powers, record: str, caller: Caller) -> dict[str, Any]:
     powers.own.audit.append("record.retried", who=caller.name, target=record, durable=True)
     powers.record_ready()
     return {"id": record, "state": state}
+
+
+def _amendable(powers: Powers, record: str) -> dict[str, Any]:
+    """Look before anybody is asked for a value. AgentError as correcting the record would raise it."""
+    powers.own.outbox.administration.amendable(record)
+    return {"id": record}
 
 
 def _amend(powers: Powers, record: str, changes: Mapping[str, object], caller: Caller) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _sign_in(powers: Powers, name: str, caller: Caller) -> dict[str, Any]:
     """Let somebody operate the desk; what was held for want of an operator is looked at again."""
     if powers.operators is None:
         raise AgentError("E2603")
-    signed_in = powers.operators.sign_in(name)
+    signed_in = powers.operators.sign_in(name, caller.name)
     powers.own.audit.append("operator.signed_in", who=caller.name, target=signed_in, durable=True)
     _post_operator(powers)
     powers.record_changed()

@@ -154,11 +154,16 @@ def amend(
     `insert` makes the new record within this transaction and returns its id.
     """
     with transaction(connection, durable=True):
-        row = in_state(connection, record, "parked", "held")
+        row = amendable(connection, record)
         successor = insert(row)
         connection.execute("UPDATE record SET superseded_by = ? WHERE seq = ?", (successor, row["seq"]))
         _close(connection, row, "superseded", who, successor, now)
     return successor
+
+
+def amendable(connection: sqlite3.Connection, record: str) -> sqlite3.Row:
+    """Return the meta row of a record that may be corrected now. AgentError as `amend`."""
+    return in_state(connection, record, "parked", "held")
 
 
 def discard(

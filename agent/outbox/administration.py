@@ -97,6 +97,10 @@ class Administration:
             )
         )
 
+    def amendable(self, record: str) -> None:
+        """Return when a record could be corrected now. AgentError as `amend` raises it."""
+        self._owner.run(partial(admin.amendable, record=record))
+
     def discardable(self, record: str) -> None:
         """Return when a record could be given up now. AgentError as `discard` raises it."""
         self._owner.run(partial(admin.discardable, vault=self._vault, record=record))
