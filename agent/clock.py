@@ -90,6 +90,11 @@ class Uptime:
     monotonic_s: float
 
 
+def signed(seconds: float) -> str:
+    """Return whole seconds as people read them: "+3", "-3", and "+0" for less than half a one either way."""
+    return f"{round(seconds):+d}"
+
+
 def boot_id() -> str:
     """Return the kernel's name for this boot."""
     try:

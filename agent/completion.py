@@ -18,7 +18,7 @@ from agent import inservice, logs
 from agent.audit import Audit
 from agent.board import Board
 from agent.catalogue import AgentError
-from agent.clock import Clock, Uptime
+from agent.clock import Clock, Uptime, signed
 from agent.config.schema import Config
 from agent.heartbeat import Heartbeat
 from agent.operators import SignedIn
@@ -195,8 +195,8 @@ class Completion:
             return False
         off_s = (true - verification.verified_at).total_seconds()
         self._supplement(verification.id, VERIFIED_AT, true.isoformat(), WHO, _CLOCK)
-        logs.say(log, "I7501", record=verification.id, seconds=f"{off_s:+.0f}")
-        self._parts.board.event("I7501", record=verification.id, seconds=f"{off_s:+.0f}")
+        logs.say(log, "I7501", record=verification.id, seconds=signed(off_s))
+        self._parts.board.event("I7501", record=verification.id, seconds=signed(off_s))
         return True
 
     def _supplement(self, record: str, field: str, value: str, who: str, source: str) -> None:

@@ -29,6 +29,14 @@ from agent.records import VERIFIED_AT, Hold, Supplement, Verification, supplemen
 START = datetime(2026, 3, 1, 1, 0, tzinfo=timezone.utc)
 
 
+@given(st.floats(-1e9, 1e9))
+def test_seconds_have_a_sign_and_nothing_is_never_negative(seconds: float) -> None:
+    said = clock_module.signed(seconds)
+    assert said[0] in "+-"
+    assert said != "-0"
+    assert abs(int(said) - seconds) <= 0.5
+
+
 class Machine:
     """A machine whose clock may be wrong, moved, and started again; NTP may come and go."""
 

@@ -17,7 +17,7 @@ from e2e_support import Site, wait_for
 import agent
 from agent import room
 from agent.catalogue import entries
-from agent.cli.doctor import LABELS
+from agent.cli.doctor_words import LABELS
 from agent.clock import SystemClock
 from agent.config import Config, load
 from agent.ops import conditions, devices, doctor, down, host, machine, reach

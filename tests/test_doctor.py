@@ -23,10 +23,10 @@ from cryptography.x509.oid import NameOID
 from e2e_support import Site, free_port, wait_for
 
 from agent.catalogue import entry
-from agent.cli.doctor import LABELS
+from agent.cli.doctor_words import FACTS, LABELS
 from agent.clock import SystemClock
 from agent.config import Config, load
-from agent.ops import conditions, devices, host, machine
+from agent.ops import conditions, devices, host, machine, reach
 from agent.ops.checking import Check, Found, Result, run
 from agent.ops.doctor import Doctor
 from agent.ops.reach import Way
@@ -42,6 +42,8 @@ def examined(site: Site) -> dict[str, dict[str, Any]]:
     told = site.cli("doctor", "--json")
     found = {check["check"]: check for check in json.loads(told.stdout)}
     assert set(found) <= set(LABELS), "each has a name on a Chinese screen"
+    seen = {fact for check in found.values() if check["ok"] for fact in check["facts"]}
+    assert seen <= set(FACTS), "and so has what it saw"
     return found
 
 
@@ -82,6 +84,7 @@ def test_without_a_daemon_every_part_is_looked_at_and_with_one_it_is_asked(site:
         assert codes(alone) == set()
         assert alone["daemon"]["code"] == "W8602"
         assert alone["signature"]["facts"] == {"device": "0000777"}
+        assert {alone[check]["follows"] for check in ("intake", "desk")} == {"daemon"}
         assert alone["reader"]["facts"]["sam_id"].count("-") >= 3
         assert abs(int(alone["skew"]["facts"]["seconds"])) < 60
         with site.daemon() as daemon:
@@ -396,6 +399,11 @@ def test_the_platforms_date_shows_how_far_our_clock_is_off(
         result = run([Check("skew", lambda: way.clock(SystemClock()))], 60)[0]
     assert result.code == code
     assert int(result.facts["seconds"]) == pytest.approx(-ahead_s, abs=30)
+
+
+def test_half_a_second_behind_is_no_minus_nothing() -> None:
+    assert reach._skew(dt.timedelta(seconds=-0.4)) == (None, {"seconds": "+0"})
+    assert reach._skew(dt.timedelta(seconds=-61)) == ("W7501", {"seconds": "-61"})
 
 
 def certificate(folder: Path, issuer: str) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import logging
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +12,14 @@ from pathlib import Path
 import hypothesis
 import messages_seen
 import pytest
+import yaml
 from hypothesis import strategies as st
 
-from agent import words
+from agent import logs, words
 from agent.catalogue import AgentError, describe, entries, entry
+from agent.cli import doctor_words
+from agent.hmpt import checks
+from agent.ops import conditions, devices, machine, reach
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("agent/**/*.py"), *ROOT.glob("drivers/**/*.py")])
@@ -125,3 +131,68 @@ def test_both_languages_of_the_words_have_the_same_holes() -> None:
     for english, given in words.table()["values"].items():
         chinese = given if isinstance(given, str) else given[0]
         assert holes(chinese) <= holes(english), english
+
+
+@pytest.mark.parametrize(
+    ("code", "facts"),
+    [
+        ("E3132", {}),
+        ("E3133", {"allowed": "0, 1, 2"}),
+        *(
+            ("E3134", {"length": "12", "unit": unit, "limit": "10"})
+            for unit in ("chars", "utf8", "gbk", "base64")
+        ),
+        ("E3135", {"character": "U+1F600"}),
+        ("E3136", {}),
+        ("E3137", {}),
+    ],
+)
+def test_why_a_record_is_held_is_one_chinese_sentence_in_the_log(code: str, facts: dict[str, str]) -> None:
+    named = "; ".join(checks.Problem(name, code, facts).told("en") for name in ("operationUser", "headImg"))
+    record = logging.makeLogRecord({"agent_code": "W3002", "agent_facts": {"problems": named}})
+    sentence = logs.LineFormatter("zh", bare=True).format(record).partition(" [W3002]")[0]
+    assert not messages_seen.english(sentence)
+    assert "操作人（operationUser）" in sentence
+
+
+# --- words of other programs ------------------------------------------------------------------------
+
+
+def yaml_problems() -> Iterator[str]:
+    """Yield what PyYAML can say of a file, from its own source, filled in with an example."""
+    for module in ("scanner", "parser", "composer"):
+        tree = ast.parse((Path(str(yaml.__file__)).parent / f"{module}.py").read_text("utf-8"))
+        for node in ast.walk(tree):
+            if not (
+                isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and len(node.exc.args) >= 3
+            ):
+                continue
+            for said in ast.walk(node.exc.args[2]):
+                if isinstance(said, ast.Constant) and isinstance(said.value, str):
+                    yield said.value.replace("%r", "'@'").replace("%d", "8")
+
+
+def test_whatever_pyyaml_says_of_a_file_is_said_in_chinese() -> None:
+    said = set(yaml_problems())
+    assert len(said) > 30
+    assert not [one for one in said if messages_seen.faults([json.dumps(["E6010", {"problem": one}])])]
+    ids = {token.id for token in vars(yaml.tokens).values() if hasattr(token, "id")}
+    assert "<block end>" in ids
+    assert not [one for one in ids if "<" in one and words.said(repr(one), "zh").isascii()]
+
+
+def test_what_doctor_saw_has_a_name_in_chinese() -> None:
+    names = set()
+    for module in (conditions, devices, machine, reach):
+        tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
+        found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value]
+        dicts = [one for value in found for one in ast.walk(value) if isinstance(one, ast.Dict)]
+        names |= {key.value for one in dicts for key in one.keys if isinstance(key, ast.Constant)}
+    assert len(names) > 20
+    of_a_problem = {"code", "severity", "who", "title", "do"}
+    assert names - of_a_problem <= set(doctor_words.FACTS) | SHOWN | {"epoch"}
+    texts = [*doctor_words.FACTS.values(), *doctor_words.LABELS.values(), *doctor_words.VALUES.values()]
+    assert [text for text in texts if text.isascii()] == ["Python", "TLS"]
+    assert doctor_words.seen("state", "ok", "zh") == "状态 正常"
+    assert doctor_words.seen("free", str(300 * 2**20), "zh") == "剩余空间 300 MiB"
+    assert doctor_words.seen("sent", "nothing, platform.register is never", "zh").startswith("发送 未发送（")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from agent.catalogue import entry
+from agent.cli.doctor_words import label, seen
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import padded, print_json
 from agent.clock import SystemClock
@@ -17,48 +18,6 @@ from agent.ops.checking import Result
 from agent.ops.doctor import Doctor
 from agent.ops.pages import WHO
 
-#: What a check is called on a Chinese screen; its English name is a key that programs rely on.
-LABELS = {
-    "package": "软件包",
-    "daemon": "守护进程",
-    "last run": "上次运行",
-    "cause": "停止原因",
-    "unit": "系统服务",
-    "loops": "循环",
-    "disk": "磁盘",
-    "secrets": "密钥与票据",
-    "time source": "校时",
-    "journal": "系统日志",
-    "console": "本机页面",
-    "sealing": "加密速度",
-    "database": "数据库",
-    "queue": "待传时间",
-    "balance": "账目",
-    "room": "队列容量",
-    "unreadable": "无法读取",
-    "refused": "被拒记录",
-    "machine": "主机",
-    "keys": "加密密钥",
-    "key files": "密钥存放",
-    "backup": "密钥备份",
-    "clock": "时间可信",
-    "audit": "审计日志",
-    "registration": "设备登记",
-    "port": "读卡器端口",
-    "reader": "读卡器",
-    "decoder": "照片解码",
-    "camera": "摄像头",
-    "picture": "画面",
-    "models": "模型文件",
-    "face": "人脸比对",
-    "intake": "接入",
-    "desk": "桌面",
-    "name": "域名解析",
-    "line": "网络连接",
-    "certificate": "TLS 证书",
-    "skew": "时间偏差",
-    "signature": "平台签名",
-}
 NAME_CELLS = 12
 
 
@@ -103,12 +62,12 @@ def _as_json(result: Result, lang: str) -> dict[str, Any]:
 
 def _print(result: Result, lang: str) -> None:
     zh = lang == "zh"
-    name = padded(_label(result.check, lang), NAME_CELLS)
+    name = padded(label(result.check, lang), NAME_CELLS)
     if result.follows is not None:
-        first = _label(result.follows, lang)
+        first = label(result.follows, lang)
         click.echo(f"?  {name} " + (f"未检查：先解决 {first}" if zh else f"not checked: mend {first} first"))
     elif result.code is None:
-        facts = "  ".join(f"{key}={value}" for key, value in result.facts.items())
+        facts = "  ".join(seen(fact, value, lang) for fact, value in result.facts.items())
         click.echo(f"✓  {name} {facts}".rstrip())
     else:
         said = entry(result.code)
@@ -117,7 +76,3 @@ def _print(result: Result, lang: str) -> None:
         click.echo(f"{mark}  {name} {said.title(lang, result.facts)} [{result.code}] ({who})")
         for number, step in enumerate(said.steps(lang, result.facts), start=1):
             click.echo(f"      {number}. {step}")
-
-
-def _label(check: str, lang: str) -> str:
-    return LABELS.get(check, check) if lang == "zh" else check

@@ -71,6 +71,12 @@ QUEUE = {
     "accepted": ("合计", "accepted"),
     "difference": ("差额", "off by"),
 }
+#: By what two machines, or a machine and its backup, are held side by side.
+MARKS = {
+    "version": ("版本", "version"),
+    "config_hash": ("配置摘要", "configuration"),
+    "kek": ("密钥编号", "key"),
+}
 #: Rare: shown where there are any.
 RARE = {"superseded", "moved"}
 
@@ -189,8 +195,8 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], n
         f"最近一次送达 {success}；最早的未送达记录已等待 {hours:.1f} 小时；队列 {used} / {limit}",
         f"last delivery {success}; oldest waiting {hours:.1f} h; queue {used} of {limit}",
     )
-    facts = {key: report[key] for key in ("version", "config_hash", "kek") if report.get(key)}
-    click.echo("  ".join(f"{key}={value}" for key, value in facts.items()))
+    marks = {settings.words(names): report[key] for key, names in MARKS.items() if report.get(key)}
+    click.echo("  ".join(f"{name} {value}" for name, value in marks.items()))
 
 
 def _state(state: Mapping[str, Any], report: Mapping[str, Any], settings: Settings) -> str:

@@ -82,9 +82,9 @@ def problems(report: Report, now: datetime) -> list[Problem]:
 
 def of_topics(topics: Topics, told: Mapping[str, Mapping[str, str]]) -> list[Problem]:
     """Return what is wrong by the board alone; `told`: the latest facts of each code."""
-    conditions = (*(one for one in CONDITIONS if one.of == "topics"), OUTBOX)
+    conditions = (*(one for one in CONDITIONS if one.of in {"topics", "face"}), OUTBOX)
     # No part's word depends on the time: any will do.
-    found = _found(conditions, {"topics": topics, "told": told}, EARLIEST)
+    found = _found(conditions, {"topics": topics, "told": told, "face": {}}, EARLIEST)
     return sorted(found, key=lambda problem: ORDER.index(problem.severity))
 
 
@@ -251,7 +251,8 @@ def _serious(code: object) -> str | None:
 
 def _intake(report: Report, now: datetime) -> Found:
     code, facts = _topic("intake")(report, now)
-    return code, {**facts, "count": report["topics"].get("intake", {}).get("quarantined", 0)}
+    count = report["topics"].get("intake", {}).get("quarantined", 0)
+    return code, facts if code is None else {**facts, "count": count}
 
 
 def _desk(report: Report, now: datetime) -> Found:
@@ -263,10 +264,10 @@ def _desk(report: Report, now: datetime) -> Found:
 def _face(report: Report, now: datetime) -> Found:
     """Say what the engine says of itself; without a daemon, whether the site tried what is configured."""
     code, facts = _topic("face")(report, now)
-    if code is not None or report.get("face") is None:
+    if code is not None:
         return code, facts
     face = report["face"]
-    return _serious(face.get("code")), {key: face.get(key) or "-" for key in ("model", "threshold")}
+    return _serious(face.get("code")), {key: face[key] for key in ("model", "threshold") if face.get(key)}
 
 
 #: Told before everything else.
@@ -299,7 +300,7 @@ CONDITIONS = (
     Condition("reader", "topics", _topic("reader", "sam_id")),
     Condition("decoder", "topics", _topic("decoder")),
     Condition("picture", "topics", _topic("camera")),
-    Condition("face", "topics", _face),
+    Condition("face", "face", _face),
     Condition("intake", "topics", _intake),
     Condition("desk", "topics", _desk),
     Condition("signature", "topics", _topic("platform")),

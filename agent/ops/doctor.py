@@ -82,8 +82,9 @@ class Doctor:
                 raise Blocked("daemon")
             if instead is not None and not self._runs:
                 return instead()
-            found = conditions.NAMED[name].found(self._report, self._clock.now())
-            if found is None:
+            condition = conditions.NAMED[name]
+            found = condition.found(self._report, self._clock.now())
+            if found is None or (condition.of == "topics" and not self._runs):
                 raise Blocked("daemon")
             return found
 

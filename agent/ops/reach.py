@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from agent.clock import Clock
+from agent.clock import Clock, signed
 from agent.config.schema import Config
 from agent.hmpt.allotted import identity
 from agent.hmpt.client import PlatformClient
@@ -138,7 +138,7 @@ class Way:
 
 def _skew(ours_ahead: timedelta) -> Found:
     seconds = ours_ahead.total_seconds()
-    return "W7501" if abs(seconds) > SKEW_S else None, {"seconds": f"{seconds:+.0f}"}
+    return "W7501" if abs(seconds) > SKEW_S else None, {"seconds": signed(seconds)}
 
 
 def _is_address(host: str) -> bool:
