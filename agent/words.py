@@ -47,13 +47,13 @@ def _in_chinese(value: str) -> str:
     known = _words().plain.get(value)
     if known is not None:
         return known[0]
-    if CHOICES in value:
-        return value
     if "; " in value:
         return "；".join(_in_chinese(part) for part in value.split("; "))
     for pattern, chinese in _words().patterns:
         if found := pattern.fullmatch(value):
             return chinese.format(**{name: _in_chinese(part) for name, part in found.groupdict().items()})
+    if CHOICES in value:
+        return value
     for separator, chinese in _SEPARATORS.items():
         parts = value.split(separator)
         translated = [_in_chinese(part) for part in parts] if len(parts) > 1 else parts

@@ -89,6 +89,14 @@ def test_a_transcript_is_written_for_its_owner_alone_and_plays_back(site: Site) 
         reader.place(CARD)
         there = site.cli("read-card", "--record", str(file))
         assert (there.returncode, "E8309" in there.stderr) == (2, True)
+        settings = site.config.read_text("utf-8")
+        site.config.write_text(settings.replace(str(site.reader_link), f"replay:{file}"), "utf-8")
+        blanked = site.cli("read-card")
+        assert [line for line in blanked.stdout.splitlines() if line.startswith("!")][:2] == [
+            "! 性别代码：空白",
+            "! 民族代码：空白",
+        ]
+        site.config.write_text(settings, "utf-8")
         assert file.read_text("utf-8") == text
         warned = site.cli(
             "read-card", "--record", str(file), "--force", "--with-personal-data", "--lang", "en"

@@ -71,6 +71,10 @@ HELP_TERMS = messages_seen.TERMS | {
 }
 
 
+#: A simulator that never starts: what is wrong is told before.
+READER = ("simulate", "reader", "--port-link", "/nowhere/reader")
+
+
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """Return exit status and everything printed."""
     status = main._main(list(arguments))
@@ -91,6 +95,10 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["explain", "E1101", "more"], "多余的参数（more）"),
         (["explain", "E1101", "--lang"], "选项 '--lang' 需要值。"),
         (["status", "--json=3"], "选项 '--json' 不带值。"),
+        (["read-card", "--with-personal-data"], "--with-personal-data 只能与 --record 一起用"),
+        ([*READER, "--fault", "nose=1"], "没有故障 'nose'；可用：checksum | cut |"),
+        ([*READER, "--fault", "noise=x"], "'x' 不是数字"),
+        ([*READER, "--fault", "step=x"], "没有步骤 'x'；可用："),
     ],
 )
 def test_a_wrong_command_line_is_told_in_chinese(

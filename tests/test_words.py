@@ -42,6 +42,18 @@ SHOWN = frozenset[str]().union(*(messages_seen.placeholders(code) for code in en
         ("/var/lib/ready,held", "/var/lib/ready,held"),
         ("12,345", "12,345"),
         ("auto | none", "auto | none"),
+        ("no knob 'x'; there are padding | types", "没有旋钮 'x'；可用：padding | types"),
+        ("no value 'x' of padding; there are pkcs7 | zero", "padding 没有值 'x'；可用：pkcs7 | zero"),
+        ("value 'x' of window_s is no number", "window_s 的值 'x' 不是数字"),
+        ("invalid literal for int() with base 10: 'x'", "'x' 不是整数"),
+        ("on: there are records | all", "on 可用：records | all"),
+        ("at least 1", "最少 1"),
+        ("impossible date", "日期不存在"),
+        ("unknown code", "代码不在表中"),
+        ("differs from number", "与证件号码不一致"),
+        ("private-use character", "含私用区字符，请人工核对"),
+        ("broken character", "含残缺的字符，请人工核对"),
+        ("rare character", "含生僻字，请人工核对"),
     ],
 )
 def test_a_fact_reads_as_chinese_and_stays_english_in_english(fact: str, chinese: str) -> None:

@@ -20,6 +20,7 @@ from agent.catalogue import AgentError, describe
 from agent.cli import probe_words as words
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import complain, device_lines, print_json
+from agent.cli.speech import misused
 from agent.clock import SystemClock
 from agent.config import Config
 from agent.config.rules import is_loopback
@@ -70,7 +71,7 @@ def probe(
     """探明平台的约定 / find the platform's conventions, with /machine/info alone: no personal data."""
     config = settings.config()
     if interval_s < LEAST_S and not is_loopback(config.platform.base_url):
-        raise click.BadParameter(f"at least {LEAST_S:g}", param_hint="--interval")
+        raise misused(f"at least {LEAST_S:g}", option="--interval")
     with _asker(config) as asker:
         session = Session(settings, config, asker, quiet=as_json)
         search = asker.search(max_requests)

@@ -13,6 +13,7 @@ from agent.catalogue import AgentError, entry
 from agent.cli.files import force_option, refuse, written
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import padded, print_json
+from agent.cli.speech import misused
 from agent.clock import SystemClock
 from agent.config import Config
 from agent.control import NotRunning, call
@@ -20,6 +21,7 @@ from agent.control.ask import ask
 from agent.decoding import decoder
 from agent.ops import readers
 from agent.vision.pictures import Pictures
+from agent.words import said
 from drivers import photo
 from drivers.transport.serial import BAUD
 
@@ -235,7 +237,7 @@ def read_card(
 ) -> None:
     """读一张卡，检查读卡器；不产生核验记录 / read one card to test the reader; makes no record."""
     if personal and record is None:
-        raise click.UsageError("--with-personal-data belongs to --record")
+        raise misused("--with-personal-data belongs to --record")
     refuse(record, force=force)
     config = settings.config()
     say = click.style(
@@ -279,6 +281,8 @@ def _print_card(settings: Settings, card: dict[str, Any]) -> None:
         if photo_block["wlt"]
         else ("格式未知" if zh else "of an unknown form")
     )
-    click.echo(f"{padded('照片数据' if zh else 'photo block', 16)} {photo_block['bytes']} bytes, {well}")
+    count = f"{photo_block['bytes']} 字节，" if zh else f"{photo_block['bytes']} bytes, "
+    click.echo(f"{padded('照片数据' if zh else 'photo block', 16)} {count}{well}")
     for flaw in card["flaws"]:
-        click.echo(f"! {flaw['field']}: {flaw['reason']}")
+        field = LABELS[flaw["field"]][0 if zh else 1]
+        click.echo(f"! {field}{'：' if zh else ': '}{said(flaw['reason'], settings.language)}")

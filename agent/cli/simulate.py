@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from agent.cli.options import Settings, VerbGroup, pass_settings
+from agent.cli.speech import misused
 
 #: Two card holders in turn: the camera of a rehearsal shows one of them, so both verdicts occur.
 DEFAULT_PORTRAITS = ("collins", "hopper")
@@ -200,7 +201,7 @@ def _usage() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise misused(str(error)) from None
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from agent.cli.click_zh import PLURALS, TEXTS
+from agent.words import said
 
 #: `Chinese / English`, and behind them what click adds: a default, "required".
 _HALVES = re.compile(r"(?P<name> +\S+  +)?(?P<zh>.*?) / (?P<en>.*?)(?P<more>  \[[^]]*\])?", re.DOTALL)
@@ -42,18 +43,18 @@ def speak(lang: str) -> None:
     """Let click speak `lang` from now on."""
     global _spoken  # noqa: PLW0603 -- click's sentences have no context that could carry it
     _spoken = lang
-    said = Chinese() if lang == "zh" else NullTranslations()
+    texts = Chinese() if lang == "zh" else NullTranslations()
     for module in [module for name, module in sys.modules.items() if name.startswith("click.")]:
-        for name, function in (("_", said.gettext), ("ngettext", said.ngettext)):
+        for name, function in (("_", texts.gettext), ("ngettext", texts.ngettext)):
             if hasattr(module, name):
                 setattr(module, name, function)
 
 
 def asked_for(arguments: Sequence[str], default: Path) -> str:
     """Return the language before the arguments are understood: --lang, the file's, else Chinese."""
-    said = _value(arguments, "--lang")
-    if said in {"zh", "en"}:
-        return said
+    named = _value(arguments, "--lang")
+    if named in {"zh", "en"}:
+        return named
     try:
         found = _LANG.search(Path(_value(arguments, "--config") or default).read_bytes())
     except (OSError, ValueError):
@@ -83,6 +84,12 @@ def one_language(text: str, lang: str) -> str:
 def _half(text: str, lang: str) -> str:
     found = _HALVES.fullmatch(text)
     return text if found is None else (found["name"] or "") + found[lang] + (found["more"] or "")
+
+
+def misused(why: str, option: str | None = None) -> click.UsageError:
+    """Return click's complaint about a wrong command line; `why` in the language spoken (agent/words.py)."""
+    told = said(why, _spoken)
+    return click.UsageError(told) if option is None else click.BadParameter(told, param_hint=option)
 
 
 class _Formatter(click.HelpFormatter):

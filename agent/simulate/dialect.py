@@ -106,7 +106,7 @@ def parse_dialect(texts: Iterable[str], base: Dialect = LIKELY) -> Dialect:
         name, _, value = text.partition("=")
         name = name.replace("-", "_")
         if name not in _FIELDS:
-            raise ValueError(f"no knob {name!r}; there are {', '.join(_FIELDS)}")
+            raise ValueError(f"no knob {name!r}; there are {' | '.join(_FIELDS)}")
         chosen[name] = _value(_FIELDS[name], value)
     return replace(base, **chosen)
 
@@ -114,9 +114,9 @@ def parse_dialect(texts: Iterable[str], base: Dialect = LIKELY) -> Dialect:
 def _value(knob: Field[Any], text: str) -> str | int:
     choices = knob.metadata.get("choices")
     if choices is not None and text not in choices:
-        raise ValueError(f"{knob.name}: no {text!r}; there are {', '.join(choices)}")
+        raise ValueError(f"no value {text!r} of {knob.name}; there are {' | '.join(choices)}")
     if isinstance(knob.default, int):
         if not (text.isascii() and text.isdigit()):
-            raise ValueError(f"{knob.name}: {text!r} is no number")
+            raise ValueError(f"value {text!r} of {knob.name} is no number")
         return int(text)
     return text

@@ -77,10 +77,10 @@ def parse_faults(texts: Iterable[str]) -> Faults:
         name, _, value = text.partition("=")
         name = name.replace("-", "_")
         if name not in known:
-            raise ValueError(f"no fault {name!r}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"no fault {name!r}; there are {' | '.join(sorted(known))}")
         chosen[name] = known[name](value)
     if chosen.get("on", "all") not in _ON:
-        raise ValueError(f"on: there are {', '.join(_ON)}")
+        raise ValueError(f"on: there are {' | '.join(_ON)}")
     return Faults(**chosen)
 
 
@@ -96,7 +96,7 @@ class Schedule:
         """Order a fault for each of the next requests, `ok` for none. ValueError for an unknown one."""
         unknown = set(names) - {OK, *NAMES}
         if unknown:
-            raise ValueError(f"no fault {sorted(unknown)}; there are {', '.join(NAMES)}")
+            raise ValueError(f"no fault {sorted(unknown)}; there are {' | '.join(NAMES)}")
         with self._lock:
             if len(self._orders) + len(names) > MAX_ORDERS:
                 raise ValueError(f"more than {MAX_ORDERS} orders")

@@ -65,7 +65,7 @@ def parse_faults(texts: Iterable[str]) -> Faults:
     for text in texts:
         name, _, value = text.partition("=")
         if name not in kinds:
-            raise ValueError(f"no fault {name!r}; there are {', '.join(sorted(kinds))}")
+            raise ValueError(f"no fault {name!r}; there are {' | '.join(sorted(kinds))}")
         chosen[name] = _value(name, kinds[name], value)
     return Faults(**chosen)  # type: ignore[arg-type]  # each value is of its field's own type
 
@@ -73,7 +73,7 @@ def parse_faults(texts: Iterable[str]) -> Faults:
 def _value(name: str, kind: type, text: str) -> float | int | bool | str:
     if name == "step":
         if text not in STEPS:
-            raise ValueError(f"no step {text!r}; there are {', '.join(STEPS)}")
+            raise ValueError(f"no step {text!r}; there are {' | '.join(STEPS)}")
         return text
     if kind is bool:
         return text.lower() not in {"", "0", "no", "false"}
