@@ -156,11 +156,12 @@ class Agent:
         logs.say(log, "I8004")
         changes.note(self.own, config)
 
-    def powers(self, reload: Callable[[], None]) -> Powers:
-        """Return what the control verbs may see and do."""
+    def powers(self, reload: Callable[[], None], config_file: Path | None = None) -> Powers:
+        """Return what the control verbs may see and do; `config_file`: what a reload reads."""
         return replace(
             self._console_powers(),
             reload=reload,
+            config_file=config_file,
             vision=self._vision,
             pictures=self._pictures,
             loan=self._loan,
@@ -341,7 +342,7 @@ def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
             recorder.took(found, fingerprint(taken), taken.outbox.max_bytes)
             recorder.write()
 
-        verbs = handlers(agent.powers(reload))
+        verbs = handlers(agent.powers(reload, config_path.absolute()))
         stack.enter_context(ControlServer.at(agent.own.state_dir, env, verbs))
         recorder.write()
         notify("READY=1", env)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from e2e_support import Site
+from admin_support import answered, trail
+from e2e_support import Site, wait_for
 
 from agent import logs
 from agent.catalogue import AgentError
@@ -130,6 +134,30 @@ def test_each_key_is_taken_over_or_asks_for_a_restart(key: Key, desk: Desk) -> N
     assert all(name.startswith(key.name) or name in named for name in told), told
     assert any(name.startswith(key.name) for name in told)
     assert desk.agent.live.config() is before, "nothing is taken over in part"
+
+
+def test_a_daemon_is_not_told_to_read_another_file_than_its_own(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    other, link = tmp_path / "other.yaml", tmp_path / "link.yaml"
+    other.write_text(site.config.read_text("utf-8").replace("lang: zh", "lang: en"), "utf-8")
+    link.symlink_to(site.config)
+    with site.daemon():
+        wait_for("the daemon answers", lambda: answered(site, "status")["daemon"])
+        assert answered(site, "status")["config_file"] == str(site.config)
+        assert run(site, "reload", str(site.config)).returncode == 0
+        assert run(site, "reload", str(link)).returncode == 0, "the same file by another way"
+        refused = run(site, "reload", str(other))
+        assert (refused.returncode, "E8210" in refused.stderr) == (2, True)
+        assert f"kiosk-agent reload --config {site.config}" in refused.stderr
+        os.link(site.config, tmp_path / "hard.yaml")
+        assert run(site, "reload", str(tmp_path / "hard.yaml")).returncode == 0
+    results = [line["result"] for line in trail(site) if line["what"] == "config.reload"]
+    assert results == ["ok", "ok", "E8210", "ok"], "the refusal is in the trail"
+
+
+def run(site: Site, verb: str, config: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "agent", verb, "--config", config]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=site.folder)
 
 
 def test_another_language_is_spoken_from_the_next_line_on(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -82,17 +83,17 @@ def _surroundings(file: File, config: Config) -> list[Finding]:
     return surroundings(file, config, daemon=daemon)
 
 
-def _call(path: Path, config: Config, verb: str) -> None:
+def _call(path: Path, config: Config, verb: str, args: Mapping[str, str] | None = None) -> None:
     """Ask the daemon that works by a file. NotRunning when there is none.
 
     The unit's daemon is found where systemd put it, whatever became of state_dir in its file.
     """
     try:
-        call(Path(config.state_dir), verb)
+        call(Path(config.state_dir), verb, args)
     except NotRunning:
         if path != DEFAULT_CONFIG:
             raise
-        call(SYSTEM_STATE, verb)
+        call(SYSTEM_STATE, verb, args)
 
 
 @click.command(cls=Verb)
@@ -101,7 +102,7 @@ def reload(settings: Settings) -> None:
     """让运行中的守护进程重新读取配置 / make the running daemon read its configuration again."""
     config = settings.config()
     try:
-        _call(settings.config_path, config, "reload")
+        _call(settings.config_path, config, "reload", {"config": str(settings.config_path.resolve())})
     except NotRunning as error:
         raise AgentError("E8209", path=config.state_dir) from error
     settings.say("配置已重新加载", "configuration reloaded")

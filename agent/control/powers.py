@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.board import Board
 from agent.config.schema import Config
@@ -27,6 +28,8 @@ class Powers:
     record_changed: Callable[[], None] = lambda: None
     config: Callable[[], Config] | None = None
     reload: Callable[[], None] | None = None
+    #: The file that a reload reads.
+    config_file: Path | None = None
     vision: Vision | None = None
     pictures: Pictures | None = None
     loan: Loan | None = None

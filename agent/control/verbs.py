@@ -6,12 +6,15 @@ with the caller's name. No answer here carries a name, a card number or a pictur
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.catalogue import AgentError
 from agent.control import (
     changing,
     commissioning,
@@ -48,7 +51,7 @@ def handlers(powers: Powers) -> dict[str, Handler]:
         **commissioning.verbs(powers),
     }
     if powers.reload is not None:
-        verbs["reload"] = lambda _args, caller: _reload(powers, caller)
+        verbs["reload"] = lambda args, caller: _reload(powers, args, caller)
     return {name: _plain(handler) for name, handler in verbs.items()}
 
 
@@ -76,16 +79,21 @@ def _status(powers: Powers) -> dict[str, Any]:
         "face": desk.face_state(powers),
         "interrupted": len(powers.own.outbox.interrupted()),
         "config_hash": fingerprint(powers.current()),
+        "config_file": None if powers.config_file is None else str(powers.config_file),
         "kek": powers.own.outbox.administration.kek_id,
         "keys": keyring.state(powers),
         "audit_alarm": powers.own.audit_alarm(),
     }
 
 
-def _reload(powers: Powers, caller: Caller) -> dict[str, Any]:
-    """Reload; who asked for it is written down with how it ended."""
+def _reload(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """Reload; who asked for it is written down with how it ended.
+
+    Whoever names a file means that one. The daemon reads its own and no other: AgentError E8210.
+    """
     result = "ok"
     try:
+        _same_file(powers.config_file, args.get("config"))
         if powers.reload is not None:
             powers.reload()
     except CodedError as error:
@@ -94,3 +102,13 @@ def _reload(powers: Powers, caller: Caller) -> dict[str, Any]:
     finally:
         powers.own.audit.append("config.reload", who=caller.name, target="config", result=result)
     return {"reloaded": True}
+
+
+def _same_file(own: Path | None, named: str | None) -> None:
+    if own is None or named is None or Path(named) == own.resolve():
+        return
+    # The same by another way: a link, a mount.
+    with contextlib.suppress(OSError):
+        if own.samefile(named):
+            return
+    raise AgentError("E8210", path=own, named=named)

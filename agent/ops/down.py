@@ -51,6 +51,7 @@ def report(state_dir: Path, max_bytes: int, config_hash: str) -> dict[str, Any]:
         "loops": [],
         "face": dict.fromkeys(("model", "threshold", "accepted", "code")),
         "config_hash": config_hash,
+        "config_file": None,
         "machine": host.look(state_dir),
     }
     try:
