@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from agent import logs
+from agent import logs, malloc
 from agent.board import Board
 from agent.catalogue import AgentError
 from agent.config.schema import Config
@@ -63,11 +63,15 @@ class Housekeeping:
             # A clock that jumped years ahead must not end the trail's time.
             own.audit.prune(own.clock.now() - keep)
         upkeep.forget_backups()
-        if own.outbox.idle_s() >= IDLE_S:
+        idle = own.outbox.idle_s() >= IDLE_S
+        if idle:
             self._while_idle()
         for record in upkeep.scrub(SCRUB_BYTES):
             self._board.event("E3113", record=record, cause="scrub")
         self._tell_room()
+        if idle:
+            upkeep.shrink_memory()
+            malloc.trim()
 
     def _while_idle(self) -> None:
         upkeep = self._own.outbox.upkeep

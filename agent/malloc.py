@@ -21,3 +21,11 @@ def give_back() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_ARENA_MAX, _ARENAS) and mallopt(_TRIM_THRESHOLD, _TRIM_BYTES))
+
+
+def trim() -> bool:
+    """Let what lies free between what is in use return as well; False where nothing did, or no glibc is."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from agent.records import (
 )
 from agent.simulate import portraits
 from agent.verify import reasons_to_hold
+from agent.vision.pictures import Pictures
 from drivers.errors import PhotoError
 
 CLOCK = SystemClock()
@@ -128,6 +129,20 @@ def test_a_card_picture_comes_when_the_decoder_works(tmp_path: Path) -> None:
             assert picture.startswith(b"\xff\xd8\xff")
         assert desk.woken == 2
         assert desk.audit.count("record.supplemented") == 2
+
+
+def test_a_picture_that_nobody_could_look_at_is_no_fault_of_the_decoder(tmp_path: Path) -> None:
+    with bench(tmp_path) as desk, closing(Pictures(CLOCK, desk.board, command=["/bin/false"])) as broken:
+        desk.decoder.works = True
+        working, desk.completion = desk.completion, Completion(replace(desk.parts, encoded=broken.encoded))
+        record = desk.put(verification(), with_card=False)
+        desk.round()
+        assert desk.outbox.administration.row(record).state == "held"
+        assert "decoder" not in desk.board.snapshot()
+        assert [event.code for event in desk.board.events()] == ["E2308"]
+        desk.completion = working
+        desk.round()
+        assert desk.outbox.administration.row(record).state == "ready"
 
 
 def test_an_operator_comes_with_the_configuration(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _sqlite3
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -149,6 +151,21 @@ def test_the_file_shrinks_while_the_desk_is_idle_and_only_then(tmp_path: Path) -
             one.keeper.round()
         assert database.stat().st_size < grown / 4
         assert (tmp_path / "state" / "outbox.db-wal").stat().st_size == 0
+        assert one.outbox.counts().difference == 0
+
+
+def test_memory_that_only_makes_it_quicker_is_given_up_while_the_desk_is_idle(tmp_path: Path) -> None:
+    sqlite = ctypes.CDLL(_sqlite3.__file__)
+    with house(tmp_path) as one:
+        for _ in range(20):
+            big = verification(at=one.clock.now())
+            one.outbox.put(big, dict.fromkeys(PICTURES, os.urandom(100_000)), person=big.id, holds={})
+        one.keeper.round()
+        full = sqlite.sqlite3_memory_used()
+        assert full > 1_500_000, "somebody is at the desk"
+        one.clock.seconds += 10
+        one.keeper.round()
+        assert sqlite.sqlite3_memory_used() < full - 1_000_000
         assert one.outbox.counts().difference == 0
 
 

@@ -31,6 +31,26 @@ libc.fclose(file)
 """
 
 
+#: Sixty megabytes with a block at their end that stays; prints what was resident, in pages, and what is then.
+HOLES = """
+from pathlib import Path
+from agent import malloc
+def pages(): return int(Path("/proc/self/statm").read_text().split()[1])
+malloc.give_back()
+kept = [bytes(2000) for _ in range(30000)]
+before = pages()
+del kept[:-1]
+assert malloc.trim()
+print(before, pages())
+"""
+
+
+def test_what_lies_free_between_what_is_in_use_goes_back_as_well() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], check=True, capture_output=True, text=True)
+    before, after = (int(number) for number in done.stdout.split())
+    assert before - after > 10_000  # of some 15,000
+
+
 @pytest.mark.parametrize(("told", "most"), [("told", 2), ("not told", None)])
 def test_threads_share_two_arenas(tmp_path: Path, told: str, most: int | None) -> None:
     account = tmp_path / "account.xml"

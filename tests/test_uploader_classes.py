@@ -7,6 +7,7 @@ and simulated platform; what the wire alone tells is tested in test_hmpt_client.
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from hmpt_support import APP_ID, SECRET, TICKET
 from outbox_support import verification
-from pictures_support import PICTURE_CHILD
+from pictures_support import HOSTILE_MARK, PICTURE_CHILD, hostile
 from uploader_support import CLOCK, Bench, bench, platform, quick, settings
 
 from agent.clock import Trust
@@ -27,6 +28,7 @@ from agent.simulate.dialect import Dialect
 from agent.simulate.judgement import Request
 from agent.simulate.platform import Faults, SimulatedPlatform
 from agent.uploader.making import shrunk
+from agent.vision.pictures import Pictures
 from drivers.card import CardKind
 
 
@@ -369,6 +371,37 @@ def test_13_what_is_too_large_even_so_is_parked(tmp_path: Path) -> None:
         desk.until(lambda: desk.state(one.id) == "parked")
         assert desk.outbox.administration.row(one.id).last_code == "E5104"
         assert len(desk.outbox.administration.attempts(one.id)) == 2
+
+
+def test_13_what_cannot_be_made_smaller_just_now_waits_and_holds_nobody_up(tmp_path: Path) -> None:
+    pictures = {PictureKind.CARD: photograph(200), PictureKind.CAMERA: photograph(700)}
+    dialect = Dialect(body_limit=sum(map(len, pictures.values())))
+    with (
+        platform(dialect=dialect) as there,
+        bench(tmp_path, there.url) as desk,
+        closing(Pictures(CLOCK, command=["/bin/false"])) as broken,
+    ):
+        working(desk)
+        desk.pictures = broken
+        one = verification()
+        desk.outbox.put(one, pictures, person=one.id, holds={})
+        desk.uploader.wake()
+        desk.until(lambda: "E2308" in desk.codes())
+        other = desk.put()
+        desk.until(lambda: desk.state(other) == "delivered")
+        assert desk.state(one.id) in {"ready", "sending"}
+        desk.pictures = PICTURE_CHILD
+        desk.until(lambda: desk.state(one.id) == "delivered")
+        sent = [attempt for attempt in desk.outbox.administration.attempts(one.id) if attempt.length]
+        assert [attempt.code for attempt in sent][:1] == ["E5104"]
+        assert len(sent) == 2, "it was never sent as large as before"
+
+
+def test_13_a_picture_that_ends_whoever_makes_it_smaller_stays_as_it_is() -> None:
+    picture = photograph(600)[:-2] + HOSTILE_MARK + b"\xff\xd9"
+    with closing(Pictures(CLOCK, command=hostile("os.abort()"))) as pictures:
+        assert shrunk(picture, pictures.smaller) == picture
+        assert shrunk(photograph(600), pictures.smaller) == shrunk(photograph(600), PICTURE_CHILD.smaller)
 
 
 def test_13_a_smaller_picture_is_always_the_same() -> None:

@@ -51,6 +51,7 @@ class Bench:
         self.signing = RememberedSigning(self.outbox, settings.platform.base_url)
         self.skews: list[float] = []
         self.trust = Trust.NTP
+        self.pictures = PICTURE_CHILD
         self.client = PlatformClient(
             self.live.config,
             Identity(APP_ID, SECRET.encode(), TICKET),
@@ -69,11 +70,14 @@ class Bench:
                 clock=CLOCK,
                 rng=random.Random(5),
                 pseudonym=lambda number: f"p:{len(number)}",
-                smaller=PICTURE_CHILD.smaller,
+                smaller=self._smaller,
                 trust=lambda: self.trust,
             )
         )
         self._thread = threading.Thread(target=self.uploader.run, args=(Heartbeat("u", CLOCK), self.stop))
+
+    def _smaller(self, picture: bytes, share: float) -> bytes:
+        return self.pictures.smaller(picture, share)
 
     def start(self) -> None:
         self._thread.start()

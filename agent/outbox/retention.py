@@ -80,6 +80,11 @@ def checkpoint(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
+def shrink_memory(connection: sqlite3.Connection) -> None:
+    """Empty the page cache, two megabytes when full."""
+    connection.execute("PRAGMA shrink_memory").fetchall()
+
+
 def move_log(connection: sqlite3.Connection) -> None:
     """Move the write-ahead log into the database; the file stays, the next commits overwrite it in place."""
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

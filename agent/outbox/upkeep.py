@@ -52,6 +52,10 @@ class Upkeep:
         """Empty the write-ahead log."""
         self._owner.run(retention.checkpoint)
 
+    def shrink_memory(self) -> None:
+        """Give up pages that are held in memory only to be quicker; the next reader fetches its own."""
+        self._owner.run(retention.shrink_memory)
+
     def forget_backups(self) -> None:
         """Delete what migrations left long enough ago."""
         forget_backups(self._state_dir, KEEP_BACKUP_S, self._clock.now().timestamp())
