@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from agent import keys, logs
 from agent.audit import Audit, Head
+from agent.balance import GONE_ON
 from agent.catalogue import AgentError
 from agent.clock import Clock, Memory, TrustedClock, Uptime
 from agent.config.schema import Config
 from agent.lock import StateLock
-from agent.outbox import Ballast, Outbox, SealKeys, this_machine
+from agent.outbox import Ballast, Closing, Outbox, SealKeys, this_machine
 
 log = logs.get(__name__)
 
@@ -33,7 +35,8 @@ _FOLLOWED = "seal_key_followed"
 _UNNAMED = "outbox"
 #: Lines of the trail of which each stands for one accepted record, and those that finish one.
 ACCEPTED = ("record.accepted", "record.reconciled", "record.imported", "record.amended")
-FINISHED = ("record.delivered", "record.discarded", "record.superseded")
+CLOSED = ("record.discarded", "record.superseded")
+FINISHED = ("record.delivered", *CLOSED)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
             _follow(config, audit, outbox)
         _compare_head(audit, outbox)
         _reconcile(audit, outbox)
+        _close_again(audit, outbox)
         pseudonyms = logs.Pseudonyms(keyring.pseudonym)
         time = TrustedClock(clock, _clock_memory(outbox))
         own = Ownership(state_dir, audit, outbox, pseudonyms, clock, config, ballast, time)
@@ -172,9 +176,29 @@ def _reconcile(audit: Audit, outbox: Outbox) -> None:
         lost = [record for record in audit.targets(ACCEPTED) if record not in known]
         missing = [record for record in lost if record not in gone and record != _UNNAMED]
         finished = max(0, written - accepted - len(missing))
-        outbox.upkeep.note_missing(missing[: written - accepted], finished)
+        closed = min(finished, len(audit.targets(CLOSED).intersection(lost)))
+        outbox.upkeep.note_missing(missing[: written - accepted], finished - closed, closed)
         audit.append(
             "outbox.missing", who="service", target="outbox", records=str(len(missing)), durable=True
         )
     for _ in range(accepted - written):
         audit.append("record.reconciled", who="service", target=_UNNAMED)
+
+
+def _close_again(audit: Audit, outbox: Outbox) -> None:
+    """Let nobody send what a person closed, whatever a rebuilt row or an old copy says of it.
+
+    A record is closed before its line is written: a trail that knows of more closings is ahead.
+    """
+    told = sum(audit.count(what) for what in CLOSED)
+    if outbox.salvaged is None and told <= outbox.counts().discarded:
+        return
+    outbox.upkeep.close_again(
+        [_closing(line) for line in audit.select(told, lambda line: line.get("what") in CLOSED)]
+    )
+
+
+def _closing(line: Mapping[str, Any]) -> Closing:
+    reason = str(line.get("reason", ""))
+    closed_as = "superseded" if "by" in line else reason if reason in GONE_ON else "given_up"
+    return Closing(str(line["object"]), closed_as, str(line["who"]), str(line.get("by", reason)))

@@ -7,6 +7,7 @@ beside the meta row, which carries no personal data.
 from __future__ import annotations
 
 from agent.balance import Balance
+from agent.outbox.admin import Closing
 from agent.outbox.claims import (
     Claim,
     SettleBack,
@@ -28,6 +29,7 @@ __all__ = [
     "Balance",
     "Ballast",
     "Claim",
+    "Closing",
     "HeldRecord",
     "Outbox",
     "ReceiptRow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from agent.catalogue import AgentError
@@ -125,12 +126,12 @@ def restore_with_key(connection: sqlite3.Connection, vault: Vault) -> int:
 
 
 def note_missing(
-    connection: sqlite3.Connection, records: Sequence[str], finished: int, now: datetime
+    connection: sqlite3.Connection, records: Sequence[str], delivered: int, closed: int, now: datetime
 ) -> None:
     """Count records that are known to have been accepted and are not there any more.
 
     `records` were not finished: each gets a quarantined row, so that somebody asks for it by its id.
-    `finished` were: they only keep the balance.
+    Those `delivered` and `closed` were: they only keep the balance.
     """
     with transaction(connection, durable=True):
         for record in records:
@@ -140,7 +141,41 @@ def note_missing(
                 (record, millis(now), millis(now)),
             )
             ledger.accept(connection, "quarantined", 0)
-        ledger.count_expired(connection, "delivered", finished, known=False)
+        ledger.count_expired(connection, "delivered", delivered, known=False)
+        ledger.count_expired(connection, "discarded", closed, known=False)
+
+
+@dataclass(frozen=True)
+class Closing:
+    """That somebody said nobody here goes on with a record, as the audit trail tells it."""
+
+    record: str
+    closed_as: str
+    who: str
+    why: str  # in that person's words; the successor's id
+
+
+def close_again(connection: sqlite3.Connection, closings: Sequence[Closing], now: datetime) -> list[str]:
+    """Close those records that go on although somebody closed them. Return their ids.
+
+    A meta row that was lost is made anew as it began; an old copy knows nothing of what came later.
+    A record whose successor is lost goes on: nobody else does.
+    """
+    again = []
+    with transaction(connection, durable=True):
+        for one in closings:
+            row = connection.execute(
+                "SELECT * FROM record WHERE id = ? AND state IN ('ready', 'held', 'parked', 'quarantined') "
+                "AND NOT EXISTS (SELECT 1 FROM record WHERE id = ? AND state = 'quarantined')",
+                (one.record, one.why),
+            ).fetchone()
+            if row is None:
+                continue
+            if one.closed_as == "superseded":
+                connection.execute("UPDATE record SET superseded_by = ? WHERE seq = ?", (one.why, row["seq"]))
+            _close(connection, row, one.closed_as, one.who, one.why, now)
+            again.append(one.record)
+    return again
 
 
 # --- by a named person ------------------------------------------------------------------------------

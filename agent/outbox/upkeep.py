@@ -85,13 +85,19 @@ class Upkeep:
         logs.say(log, "E3113", record=record, cause=code)
         return True
 
-    def note_missing(self, records: list[str], finished: int) -> None:
+    def note_missing(self, records: list[str], delivered: int, closed: int) -> None:
         """Count records that the audit trail knows and the outbox has lost."""
+        now = self._clock.now()
         self._owner.run(
-            partial(admin.note_missing, records=records, finished=finished, now=self._clock.now())
+            partial(admin.note_missing, records=records, delivered=delivered, closed=closed, now=now)
         )
         for record in records:
             logs.say(log, "E3113", record=record, cause="E3304")
+
+    def close_again(self, closings: list[admin.Closing]) -> None:
+        """Close what the audit trail says that somebody closed, and what goes on nevertheless."""
+        for record in self._owner.run(partial(admin.close_again, closings=closings, now=self._clock.now())):
+            logs.say(log, "I3004", record=record)
 
     def ids(self) -> set[str]:
         """Return the id of every record that still has a row."""
