@@ -90,6 +90,16 @@ class Uptime:
     monotonic_s: float
 
 
+def rfc3339(moment: datetime) -> str:
+    """Return a moment as facts, JSON and the journal's fields write it: RFC 3339, in UTC."""
+    return moment.astimezone(timezone.utc).isoformat()
+
+
+def as_json(value: object) -> str:
+    """Return what JSON has no form for as a text: a moment by RFC 3339."""
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
+
+
 def signed(seconds: float) -> str:
     """Return whole seconds as people read them: "+3", "-3", and "+0" for less than half a one either way."""
     return f"{round(seconds):+d}"

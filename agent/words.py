@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from importlib import resources
 
@@ -18,6 +19,9 @@ _SEPARATORS = {": ": "：", ", ": "、", "/": "、", ",": "、"}
 CHOICES = " | "
 #: These stand within paths and numbers as well: every part must be a word.
 _WITHIN = frozenset({"/", ","})
+#: How a fact, a field of the journal and JSON write a moment, whatever the zone.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+_BEIJING = timezone(timedelta(hours=8))
 _HOLE = re.compile(r"\\\{(\w+)\\\}")
 
 
@@ -30,10 +34,23 @@ class _Words:
 
 def said(value: str, lang: str) -> str:
     """Return a fact's value as people read it; a value that has no words - a path, a number - as it is."""
+    if _MOMENT.fullmatch(value):
+        return moment(value)
     known = _words().plain.get(value)
     if known is not None:
         return known[0 if lang == "zh" else 1]
     return value if lang != "zh" or value.isdigit() else _in_chinese(value)
+
+
+def moment(value: str) -> str:
+    """Return a moment (RFC 3339) as people read it, in Beijing's time; any other text as it is."""
+    if not _MOMENT.fullmatch(value):
+        return value
+    try:
+        found = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        return f"{found.astimezone(_BEIJING):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return value
 
 
 def placeholder(name: str, lang: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def test_a_look_counts_what_stands_in_a_killed_daemons_log_alone(
     seen = glance.glance(state)
     assert seen is not None
     assert (seen.balance.accepted, seen.balance.ready, seen.balance.difference) == (2, 2, 0)
-    assert glance.glance(state) == seen, "looking changes nothing"
+    again = glance.glance(state)
+    assert again is not None
+    assert replace(again, free=0) == replace(seen, free=0), "looking changes nothing"
     with owned(site) as own:
         assert own.outbox.counts() == seen.balance, "as its owner counts"
         assert own.outbox.administration.kek_id == seen.kek

@@ -11,7 +11,7 @@ import click
 from agent import masks
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.screen import complain, print_json, shown
-from agent.clock import SystemClock
+from agent.clock import SystemClock, rfc3339
 from agent.config import Config
 
 MAX_BYTES = 16 * 2**20
@@ -92,7 +92,7 @@ def _shown(candidate: Any, config: Config, *, reveal: bool) -> dict[str, Any]:
     facts = candidate.verification
     kept: dict[str, Any] = {
         "caller_id": candidate.caller_id,
-        "verified_at": facts.verified_at.isoformat(),
+        "verified_at": rfc3339(facts.verified_at),
         "result": facts.face.result.name.lower(),
         "score": facts.face.score,
         "card_kind": facts.card_kind.name.lower(),

@@ -6,11 +6,11 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from agent import words
 from agent.catalogue import AgentError, describe, entry
 from agent.cli.platform_words import DEVICE, STATUS
 from drivers.errors import CodedError
@@ -26,23 +26,16 @@ OF_A_RECORD = {"E3112", "E3114"}
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    from agent.clock import as_json  # not for `--version`
+
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=as_json))
 
 
 def shown(value: object) -> str:
     """Return one value for people: times in Beijing's, nothing as a dash, no control characters."""
     if value is None:
         return "-"
-    if isinstance(value, str):
-        value = CONTROL.sub(" ", value)
-        from agent.clock import SHANGHAI  # not for `--version`
-
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-        return f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}" if moment.tzinfo else value
-    return str(value)
+    return words.moment(CONTROL.sub(" ", value)) if isinstance(value, str) else str(value)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.catalogue import AgentError
-from agent.clock import EARLIEST, SHANGHAI
+from agent.clock import EARLIEST, SHANGHAI, rfc3339
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.records import VERIFIED_AT, Hold, Supplement
@@ -42,7 +42,7 @@ def _accept_unsigned(powers: Powers, caller: Caller) -> dict[str, Any]:
 def _clock(powers: Powers) -> dict[str, Any]:
     own = powers.own
     return {
-        "now": own.clock.now().astimezone(SHANGHAI).isoformat(timespec="seconds"),
+        "now": rfc3339(own.clock.now().replace(microsecond=0)),
         "trust": own.time.trust().value,
         "believed": own.clock_trusted(),
         "held": sum(Hold.CLOCK in held.holds for held in own.outbox.held()),
@@ -72,7 +72,7 @@ def _set_time(powers: Powers, record: str, text: str, caller: Caller) -> dict[st
     own.outbox.supplement(record, Supplement(VERIFIED_AT, at.isoformat(), caller.name, own.clock.now()))
     own.audit.append("record.supplemented", who=caller.name, target=record, field=VERIFIED_AT, durable=True)
     powers.record_changed()
-    return {"id": record, "verified_at": at.astimezone(SHANGHAI).isoformat()}
+    return {"id": record, "verified_at": rfc3339(at)}
 
 
 def _moment(text: str) -> datetime:

@@ -15,6 +15,7 @@ from typing import Any
 
 from agent import __version__
 from agent.catalogue import AgentError
+from agent.clock import as_json
 from agent.control import (
     changing,
     commissioning,
@@ -59,7 +60,7 @@ def _plain(handler: Handler) -> Handler:
     """Turn times and the like into text, so that an answer is the same over the socket and in-process."""
 
     def answer(args: Mapping[str, Any], caller: Caller) -> Any:
-        return json.loads(json.dumps(handler(args, caller), default=str))
+        return json.loads(json.dumps(handler(args, caller), default=as_json))
 
     return answer
 

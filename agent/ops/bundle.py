@@ -15,10 +15,11 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from agent import logs
+from agent.clock import as_json, rfc3339
 from agent.ops.checking import Result
 from drivers.errors import CodedError
 
@@ -122,7 +123,7 @@ NEVER = [
 
 
 def _bytes(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
+    return json.dumps(value, ensure_ascii=False, indent=1, default=as_json).encode()
 
 
 # --- what may pass ----------------------------------------------------------------------------------
@@ -197,12 +198,20 @@ def status(report: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: report.get(key) for key in plain}, "topics": topics, "queue": queue}
 
 
+def _moment(microseconds: object) -> str | None:
+    """Return journald's time in our own form."""
+    try:
+        return rfc3339(datetime.fromtimestamp(int(str(microseconds)) / 1e6, timezone.utc))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def journal(lines: Iterable[str]) -> list[dict[str, Any]]:
     """Return journal entries (journalctl -o json) by their codes and facts; their text is not repeated."""
     found = []
     for line in lines:
         entry = json.loads(line)
-        kept = {"at": entry.get("__REALTIME_TIMESTAMP"), "priority": entry.get("PRIORITY")}
+        kept = {"at": _moment(entry.get("__REALTIME_TIMESTAMP")), "priority": entry.get("PRIORITY")}
         kept |= {"code": entry.get("AGENT_CODE"), "room": entry.get("AGENT_ROOM")}
         if "RECORD" in entry:
             kept["record"] = record_id(entry["RECORD"])

@@ -15,7 +15,7 @@ from typing import Any
 
 from agent import room
 from agent.catalogue import entries, entry
-from agent.clock import EARLIEST, SHANGHAI, Trust
+from agent.clock import EARLIEST, Trust, rfc3339
 from agent.ops.checking import GOOD, Found
 from agent.ops.host import NOT_THERE
 
@@ -209,7 +209,7 @@ def _clock(report: Report, now: datetime) -> Found:
     trust = Trust(report["clock_trust"])
     if trust.believed or (trust is Trust.UNCHECKED and not report["daemon"]):
         return GOOD  # without a daemon nobody has had the occasion to hold it against the platform's
-    facts = {"state": trust.value, "now": f"{now.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"}
+    facts = {"state": trust.value, "now": rfc3339(now.replace(microsecond=0))}
     return ("W7507" if trust.may_sign else "E7503"), facts
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from agent import __version__, inservice, lastrun
 from agent.catalogue import AgentError
-from agent.clock import SHANGHAI, Memory, SystemClock, Trust, TrustedClock
+from agent.clock import Memory, SystemClock, Trust, TrustedClock, as_json
 from agent.control.client import SYSTEM_STATE
 from agent.lastrun import LastRun
 from agent.ops import host
@@ -74,7 +74,7 @@ def _seen(seen: Glance, max_bytes: int) -> dict[str, Any]:
         "device": _device(seen.settings),
     }
     # As over the socket: times are text.
-    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=as_json))
     return plain
 
 
@@ -103,11 +103,11 @@ def reasons(last: LastRun | None, unit: Mapping[str, str]) -> Iterator[dict[str,
     if last is None:
         yield _coded("W8611")
     elif last.ended_at is None:
-        yield _coded("E8614", started=_shown(last.started_at))
+        yield _coded("E8614", started=last.started_at)
     elif last.code is None:
-        yield _coded("W8612", at=_shown(last.ended_at))
+        yield _coded("W8612", at=last.ended_at)
     else:
-        yield _coded("E8613", at=_shown(last.ended_at), cause=last.code)
+        yield _coded("E8613", at=last.ended_at, cause=last.code)
         yield _coded(last.code, **last.facts)
     if unit.get("LoadState") == "loaded":
         yield _coded(
@@ -121,10 +121,6 @@ def reasons(last: LastRun | None, unit: Mapping[str, str]) -> Iterator[dict[str,
 
 def _coded(code: str, **facts: str) -> dict[str, Any]:
     return {"code": code, "facts": facts}
-
-
-def _shown(moment: str) -> str:
-    return f"{datetime.fromisoformat(moment).astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
 
 
 def unit() -> dict[str, str]:
