@@ -39,6 +39,7 @@ class Board:
         self._number = 0
         self._changes = 0
         self._counts: Counter[str] = Counter()
+        self._told: dict[str, Mapping[str, str]] = {}
 
     def post(self, topic: str, **state: Any) -> None:
         """Replace the state of a topic; the time of the change is kept with it."""
@@ -51,9 +52,8 @@ class Board:
         with self._lock:
             self._number += 1
             self._counts[code] += 1
-            self._events.append(
-                Event(self._number, self._clock.now(), code, {k: str(v) for k, v in facts.items()})
-            )
+            self._told[code] = {k: str(v) for k, v in facts.items()}
+            self._events.append(Event(self._number, self._clock.now(), code, self._told[code]))
             self._changed()
 
     def _changed(self) -> None:
@@ -70,6 +70,11 @@ class Board:
         """Return how many events of each code there ever were."""
         with self._lock:
             return dict(self._counts)
+
+    def told(self) -> dict[str, Mapping[str, str]]:
+        """Return the latest facts of each code, however long ago: what lasts is not told again."""
+        with self._lock:
+            return dict(self._told)
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """Return a copy of every topic's state."""

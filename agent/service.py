@@ -365,6 +365,6 @@ def _tick(
             raise AgentError("E3107", reason="met while running")
         asked.answer(reload, agent.live.config().logging.level)
         # From the board alone: the watchdog must not depend on a disk being fast.
-        told = {event.code: event.facts for event in agent.board.events()}
+        told = agent.board.told()
         status = status_line(public(agent.board.snapshot()), told, agent.live.config().lang)
         notify(f"STATUS={status}" + ("\nWATCHDOG=1" if agent.healthy() else ""), env)

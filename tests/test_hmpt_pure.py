@@ -23,6 +23,7 @@ from agent.hmpt.answers import Exchange, Sent, Terms
 from agent.hmpt.body import Body, gathered, of_pieces
 from agent.hmpt.codes import NATIONS
 from agent.records import (
+    About,
     Delivered,
     FaceResult,
     FaceVerdict,
@@ -335,6 +336,11 @@ def answer(status: int = 200, headers: dict[str, str] | None = None, **fields: A
     return Exchange(status, headers or {}, json.dumps(content).encode())
 
 
+def bus(status: int) -> Exchange:
+    """Return an error of something before the platform, in JSON of its own."""
+    return Exchange(status, {}, json.dumps({"code": status, "message": "no", "data": None}).encode())
+
+
 def signed(at: datetime) -> dict[str, str]:
     """Return the headers of an answer that was signed at a time."""
     time = str(int(at.timestamp() * 1000))
@@ -380,6 +386,23 @@ def test_nothing_else_is(code: object) -> None:
         (answer(headers={"hmpt-portal-sign": SIGNATURE}), {"answer_time": "own"}, Unknown, "E5003"),
         (Exchange(200, {}, b"\xef\xbb\xbf" + answer().body), {}, Delivered, ""),
         (Exchange(200, {}, b'{"code": NaN}'), {}, Unknown, "E5002"),
+        (bus(401), {}, PlatformDown, "E4303"),
+        (bus(403), {}, PlatformDown, "E4303"),
+        (bus(404), {}, PlatformDown, "E4302"),
+        (bus(413), {}, Refused, "E5104"),
+        (bus(415), {}, PlatformDown, "E4304"),
+        (bus(429), {}, PlatformDown, "E4201"),
+        (bus(500), {}, Unknown, "E5001"),
+        (bus(502), {}, Unknown, "E4108"),
+        (bus(503), {}, PlatformDown, "E4201"),
+        (answer(status=401, code=401, requestId="b" * 32), {}, Unknown, "E5005"),
+        (answer(status=429, code=429, requestId="b" * 32), {"verify_answer": "required"}, PlatformDown, "E4201"),
+        (answer(code=429), {}, PlatformDown, "E4201"),
+        (answer(code=503, exceptionCode="B0001"), {}, PlatformDown, "E4201"),
+        (answer(code=429, requestId="b" * 32), {}, Unknown, "E5005"),
+        (answer(status=503), {}, Unknown, "E5007"),
+        (answer(code=415, exceptionCode="A2301"), {}, PlatformDown, "E4304"),
+        (answer(status=415, code=500), {}, PlatformDown, "E4304"),
         (Exchange(200, {}, b"[" * 100_000), {}, Unknown, "E5002"),
     ],
 )  # fmt: skip
@@ -435,6 +458,17 @@ def test_a_written_time_is_read_back_and_anything_else_is_none(
     assert abs(found[1] - moment) <= timedelta(seconds=1)
     read = conventions.written_time(other)
     assert read is None or read[0] in FORMS
+
+
+def test_a_platform_that_asks_for_patience_in_its_own_json_is_given_it() -> None:
+    wait = {"retry-after": "7"}
+    for busy in (answer(status=429, code=429, headers=wait), answer(code=429, headers=wait)):
+        outcome = judged(busy)
+        assert isinstance(outcome, PlatformDown)
+        assert outcome.retry_after_s == 7.0
+    too_large = judged(answer(code=413, exceptionCode="A2301"))
+    assert isinstance(too_large, Refused)
+    assert too_large.about is About.SIZE
 
 
 def test_an_encrypted_answer_is_read_unless_that_is_off() -> None:

@@ -165,7 +165,7 @@ def test_whatever_the_board_holds_there_is_one_state_and_no_result(
     assert found["state"] in STATES
     assert found["code"] not in view.RESULTS | view.DECLINED
     assert [step["step"] for step in found["steps"]] in ([], list(view.STEPS))
-    for one in view.notices(topics, events, lang):
+    for one in view.notices(topics, view.told(events), lang):
         assert one["title"]
 
 

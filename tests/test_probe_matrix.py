@@ -315,6 +315,23 @@ def test_what_else_stands_in_the_way(fault: str, cause: Cause, most: int) -> Non
     assert probed.count <= most
 
 
+@pytest.mark.parametrize(
+    ("fault", "cause", "most"),
+    [
+        ("unauthorized", Cause.TICKET, 3), ("forbidden", Cause.TICKET, 3), ("missing", Cause.ADDRESS, 1),
+        ("limited", Cause.LOCK, 1), ("unavailable", Cause.BUSY, 1),
+    ],
+)  # fmt: skip
+def test_a_bus_that_words_its_errors_as_json_is_no_platform_either(
+    fault: str, cause: Cause, most: int
+) -> None:
+    with served({"errors": "json"}, SECRET) as platform:
+        platform.faults = Faults(on="all", **{fault: 1})
+        probed = probe(platform)
+    assert probed.end.cause is cause
+    assert probed.count <= most
+
+
 @pytest.mark.parametrize("fault", ["bom", "slow"])
 def test_what_does_not_stand_in_the_way(fault: str) -> None:
     with served({}, SECRET) as platform:

@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from e2e_support import Site, wait_for
 
 import agent
+from agent.board import MAX_EVENTS, Board
 from agent.catalogue import AgentError
 from agent.cli import status as words
 from agent.cli.main import cli
+from agent.clock import SystemClock
 from agent.journal import message_id
 from agent.ops import conditions, status
 from agent.records import FaceResult
@@ -184,3 +186,14 @@ def test_every_topic_and_state_of_the_board_has_words() -> None:
     assert states | {light.value for light in Light} | {result.name.lower() for result in FaceResult} <= set(
         words.STATES
     )
+
+
+def test_the_facts_of_what_lasts_outlive_the_list_of_events() -> None:
+    board = Board(SystemClock())
+    board.event("E4302", detail="HTTP 404")
+    for number in range(MAX_EVENTS):
+        board.event("I3001", record=str(number))
+    assert "E4302" not in {event.code for event in board.events()}
+    assert board.told()["E4302"] == {"detail": "HTTP 404"}
+    board.event("E4302", detail="HTTP 405")
+    assert board.told()["E4302"] == {"detail": "HTTP 405"}

@@ -41,7 +41,7 @@ def current(powers: Powers, figures: Figures) -> dict[str, Any]:
     """Return the state of everything, each code with its sentence in the site's language."""
     lang = powers.current().lang
     topics = {} if powers.board is None else view.public(powers.board.snapshot())
-    told = {} if powers.board is None else {event.code: event.facts for event in powers.board.events()}
+    told = {} if powers.board is None else powers.board.told()
     for topic in topics.values():
         if code := topic.get("code"):
             topic["title"] = entry(code).title(lang, told.get(code))

@@ -34,7 +34,7 @@ def overview(powers: Powers, board: Board, figures: Figures, clock: Clock, lang:
         "clock_trusted": figures.clock_trusted(),
         "problems": [
             view.sentence(problem.code, problem.facts, lang)
-            for problem in problems(_report(powers, topics, events, loops, queue), clock.now())
+            for problem in problems(_report(powers, board, loops, queue), clock.now())
         ],
         "topics": {name: _topic(state) for name, state in topics.items() if name not in view.NOT_PARTS},
         "queue": queue,
@@ -56,16 +56,15 @@ def _topic(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _report(
     powers: Powers,
-    topics: view.Topics,
-    events: Iterable[Event],
+    board: Board,
     loops: Iterable[LoopState],
     queue: Mapping[str, Any],
 ) -> Report:
     """Return what `status` answers, but for what takes a look at the machine or reads the models."""
     return {
         "daemon": True,
-        "topics": {name: state for name, state in topics.items() if name not in view.NOT_PARTS},
-        "told": view.told(events),
+        "topics": {name: state for name, state in board.snapshot().items() if name not in view.NOT_PARTS},
+        "told": board.told(),
         "loops": [asdict(loop) for loop in loops],
         "queue": queue,
         "keys": keyring.state(powers),

@@ -56,7 +56,7 @@ class Screen:
             "followups": followups,
             "followup_count": open_followups,
             "last": self._last(kept) if kept is not None and shown else None,
-            "notices": view.notices(topics, events, lang),
+            "notices": view.notices(topics, self._board.told(), lang),
             "queue": _queue(topics, figures),
             "held": self._held_rows(waiting),
             "held_count": len(waiting),

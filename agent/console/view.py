@@ -142,9 +142,12 @@ def _looking(topics: Topics, lang: str) -> dict[str, Any]:
     return {"preview": looking, "hint": sentence(code, {}, lang) if looking and code else None}
 
 
-def notices(topics: Topics, events: Sequence[Event], lang: str) -> list[dict[str, Any]]:
-    """Return what is wrong and stops nobody at the desk: the platform, the disk, the engine."""
-    facts, found = told(events), []
+def notices(topics: Topics, facts: Mapping[str, Mapping[str, str]], lang: str) -> list[dict[str, Any]]:
+    """Return what is wrong and stops nobody at the desk: the platform, the disk, the engine.
+
+    `facts` are those with which each code was told last.
+    """
+    found = []
     for topic in ("platform", "outbox", "face", "camera", "reader"):
         code = str(topics.get(topic, {}).get("code") or "")
         if code and topics[topic].get("state") != "off":

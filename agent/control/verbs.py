@@ -71,7 +71,7 @@ def _status(powers: Powers) -> dict[str, Any]:
         "version": __version__,
         "daemon": board is not None,
         "topics": {} if board is None else board.snapshot(),
-        "told": {} if board is None else {event.code: dict(event.facts) for event in board.events()},
+        "told": {} if board is None else board.told(),
         "loops": [asdict(state) for state in powers.loops()],
         "queue": looking.stats(powers),
         "device": commissioning.device_state(powers),

@@ -35,6 +35,8 @@ OLDEST_S = 86400.0
 
 _GATEWAY = frozenset({502, 504})
 _OVERLOADED = frozenset({408, 425, 429, 503})
+#: What the platform's own JSON says of every request, by its code or by the HTTP status it came under.
+_LANE_CODES = {"429": "E4201", "503": "E4201", "415": "E4304"}
 #: HTTP statuses that are no record's fault: the ticket, the address, the media type.
 _DESTINATION = {
     **dict.fromkeys((401, 403, 407), "E4303"),
@@ -78,12 +80,12 @@ class Terms:
 def judge(exchange: Exchange, sent: Sent, terms: Terms, now: datetime) -> Outcome:
     """Return what the answer means for the record that was sent."""
     answer = _platform_json(exchange, terms)
-    if answer is None:
+    if answer is None or somebody_elses(exchange, answer):
         return _without_json(exchange, now)
     doubt = _doubt(exchange, answer, sent, terms) or _stale(exchange, answer, sent, terms, now)
     if doubt is not None:
         return doubt
-    return _business(exchange, answer, sent, terms)
+    return _business(exchange, answer, sent, terms, now)
 
 
 # --- protocol ---------------------------------------------------------------------------------------
@@ -102,6 +104,16 @@ def _platform_json(exchange: Exchange, terms: Terms) -> dict[str, Any] | None:
     except ValueError:
         return None
     return inner if inner is not None and "code" in inner else None
+
+
+def somebody_elses(exchange: Exchange, answer: Mapping[str, Any]) -> bool:
+    """Return whether JSON under an HTTP error says no more than the status: a bus's or a gateway's.
+
+    The platform's own names a requestId. That somebody has too much to do is believed of anybody.
+    """
+    if exchange.status == 200 or is_success(answer.get("code")):
+        return False
+    return answer.get("requestId") is None or exchange.status in _OVERLOADED
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -164,7 +176,7 @@ def _charset(body: bytes) -> str:
 def authenticity(exchange: Exchange, sent: Sent, terms: Terms) -> Authenticity:
     """Return what the answer's signature says; ABSENT for an answer that is not the platform's JSON."""
     answer = _platform_json(exchange, terms)
-    if answer is None:
+    if answer is None or somebody_elses(exchange, answer):
         return Authenticity.ABSENT
     return _signature(exchange, answer, sent, terms)
 
@@ -218,7 +230,9 @@ def canonical(request_id: object) -> str:
 # --- business ---------------------------------------------------------------------------------------
 
 
-def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms) -> Outcome:
+def _business(
+    exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: Terms, now: datetime
+) -> Outcome:
     code, raw = answer["code"], answer.get("exceptionCode")
     exception = None if raw is None else safe(str(raw))[:16]
     message = safe(str(answer.get("msg") or ""))
@@ -227,6 +241,9 @@ def _business(exchange: Exchange, answer: Mapping[str, Any], sent: Sent, terms: 
         return _delivered(exchange, answer, sent, terms, exception, message)
     if not is_success(code):
         shown = safe(str(code))[:16]
+        if down := _LANE_CODES.get(shown) or _LANE_CODES.get(str(exchange.status)):
+            detail = f"{shown} {exception or '-'} {message}".strip()
+            return PlatformDown(down, detail, retry_after_s(exchange, now))
         about = refusals.about(shown, exception, message)
         if about is About.RECORD and refusals.inside(shown, exception):
             return Unknown("E5006" if exception else "E5011", f"{shown} {exception or '-'} {message}")

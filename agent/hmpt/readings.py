@@ -150,7 +150,7 @@ class Reader:
         outer = answers.json_object(exchange.body)
         opened_by, answer = self._opened(outer)
         skew_s = self._skew(exchange, answer)
-        if answer is None:
+        if answer is None or answers.somebody_elses(exchange, answer):
             return self._without_json(exchange, skew_s, opened_by)
         signed = self._signed(exchange, answer, sent)
         stage, named = _stage(exchange, answer)
@@ -297,8 +297,11 @@ def _stage(exchange: Exchange, answer: Mapping[str, Any]) -> tuple[Stage, tuple[
     named = tuple(name for name in FIELDS if re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z])", message))
     if named == ("status",) and exception != "A2301":
         named = ()  # an English word, too
-    if exchange.status == 429 or str(answer.get("code")) == "429":
+    said = {str(exchange.status), str(answer.get("code"))}
+    if "429" in said:
         return Stage.LOCK, ()
+    if "503" in said:
+        return Stage.BUSY, ()
     if named:
         return Stage.FIELDS, named
     for stage, words in _PATTERNS:

@@ -43,6 +43,8 @@ def about(code: str, exception: str | None, message: str) -> About:
     for found, words in _WORDS:
         if words.search(message):
             return found
+    if code == "413":
+        return About.SIZE
     return About.LANE if code in _CALLERS else About.RECORD
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 
 from agent.simulate import wire
@@ -36,19 +37,27 @@ class Answer:
     manner: str = "whole"  # whole | truncated | slow | close | reset | hang
 
 
-def before(names: frozenset[str], faults: Faults, now: float) -> Answer | None:
+def before(names: frozenset[str], faults: Faults, now: float, dialect: Dialect) -> Answer | None:
     """Return what answers in the platform's place, None when the request reaches it."""
-    if faults.down or "unavailable" in names:
-        return Answer(503, _retry_after(faults, now), b"")
+    busy = 503 if faults.down or "unavailable" in names else 429 if "limited" in names else None
+    if busy is not None:
+        error = _error(busy, dialect) if dialect.errors == "json" else Answer(busy, {}, b"")
+        return replace(error, headers={**error.headers, **_retry_after(faults, now)})
     statuses = {"unauthorized": 401, "forbidden": 403, "missing": 404, "too_large": 413, "error": 500}
     for name, status in statuses.items():
         if name in names:
-            return Answer(status, HTML, b"<html>error</html>")
-    if "limited" in names:
-        return Answer(429, _retry_after(faults, now), b"")
+            return _error(status, dialect)
     if "redirect" in names:
         return Answer(302, {"Location": "/login"}, b"")
     return Answer(200, HTML, PAGE) if "html" in names else None
+
+
+def _error(status: int, dialect: Dialect) -> Answer:
+    """Return an error of a bus or gateway: a page, or JSON of its own that knows no requestId."""
+    if dialect.errors == "page":
+        return Answer(status, HTML, b"<html>error</html>")
+    said = {"code": status, "message": HTTPStatus(status).phrase, "data": None}
+    return Answer(status, JSON, json.dumps(said).encode())
 
 
 def _retry_after(faults: Faults, now: float) -> dict[str, str]:
@@ -83,10 +92,11 @@ def refused(refusal: Refusal, dialect: Dialect) -> tuple[int, dict[str, Any] | N
     return 200, {"code": 500, "msg": "系统异常", "exceptionCode": None}
 
 
-def bare(status: int, *, from_bus: bool) -> Answer:
+def bare(status: int, dialect: Dialect, *, from_bus: bool) -> Answer:
     """Return a refusal without the platform's JSON; a bus says what it wants instead."""
     realm = {"WWW-Authenticate": "Bearer"} if from_bus else {}
-    return Answer(status, {**HTML, **realm}, b"<html>error</html>")
+    error = _error(status, dialect)
+    return replace(error, headers={**error.headers, **realm})
 
 
 class Composer:

@@ -45,6 +45,7 @@ class Dialect:
     answer_code: str = _one_of("number", "text")
     answer_exception: str = _one_of("00000", "null", "absent")  # of a success
     refusals: str = _one_of("named", "vague", "alike", "http", "http401", "http500")  # the last two bare
+    errors: str = _one_of("page", "json")  # of whatever stands before the platform
     ticket_refusal: str = _one_of("json", "http")  # the bus may answer before the platform does
     unknown_device: str = _one_of("refused", "silent")  # silent: code 200, and the data not "valid"
     # --- fields: tables 4.1 and 4.2 --------------------------------------------------------------------

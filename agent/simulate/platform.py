@@ -138,12 +138,12 @@ class SimulatedPlatform:
         """Return what answers a request."""
         faults, dialect = self.faults, self.dialect
         self._closing.wait(faults.delay)
-        early = answers.before(names, faults, self.now())
+        early = answers.before(names, faults, self.now(), dialect)
         if early is not None:
             return early
         status, content = self._judged(request, names)
         if content is None:
-            return answers.bare(status, from_bus=not self._judge.knows_ticket(request))
+            return answers.bare(status, dialect, from_bus=not self._judge.knows_ticket(request))
         sent = request.headers.get("hmpt-portal-time", "")
         return self._composer.answer(status, content, request.request_id, sent, self.now(), dialect, names)
 

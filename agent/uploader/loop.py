@@ -100,6 +100,7 @@ class Uploader:
         # Should an earlier run of this loop have died over a record, nobody else is sending it now.
         self._parts.outbox.return_abandoned()
         self._post()
+        self._tell_waiting()
         self._tell_unconfirmed()
         try:
             while not stop.is_set():
@@ -110,6 +111,12 @@ class Uploader:
                 self._wake.clear()
         finally:
             self._ahead.drop(wait=True)
+
+    def _tell_waiting(self) -> None:
+        """Say again why the lane waited when the daemon stopped: it may wait for long yet."""
+        if code := self._breaker.code:
+            told = memory.last_told(self._parts.outbox, self._parts.config(), code)
+            self._parts.board.event(code, **told)
 
     def _tell_unconfirmed(self) -> None:
         """Say that this device is out of service, or never confirmed as registered: records may not count."""
@@ -358,6 +365,7 @@ class Uploader:
     def _tell(self, code: str, **facts: str) -> None:
         logs.say(log, code, **facts)
         self._parts.board.event(code, **facts)
+        memory.keep_told(self._parts.outbox, self._parts.config(), code, facts)
 
     def _lane(self, breaker: Breaker) -> None:
         if breaker != self._breaker:

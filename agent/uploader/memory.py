@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from agent import inservice
@@ -11,6 +13,9 @@ from agent.outbox import Outbox
 from agent.uploader.breaker import Breaker
 from agent.uploader.judgement import Judgement
 from agent.uploader.registration import registered
+
+#: Codes whose facts are remembered beside the latest one's.
+MAX_TOLD = 15
 
 
 def breaker_name(config: Config) -> str:
@@ -39,6 +44,30 @@ class RememberedSigning:
     def forget(self) -> None:
         """Take unsigned answers again."""
         self._outbox.set_setting(self._name, "")
+
+
+def keep_told(outbox: Outbox, config: Config, code: str, facts: Mapping[str, str]) -> None:
+    """Remember the facts with which a code was told."""
+    told = _told(outbox, config)
+    told.pop(code, None)
+    outbox.set_setting(_told_name(config), json.dumps({**dict(list(told.items())[-MAX_TOLD:]), code: facts}))
+
+
+def last_told(outbox: Outbox, config: Config, code: str) -> Mapping[str, str]:
+    """Return the facts with which a code was told last, for a daemon that starts amid an outage."""
+    return _told(outbox, config).get(code, {})
+
+
+def _told_name(config: Config) -> str:
+    return f"told:{config.platform.base_url}"
+
+
+def _told(outbox: Outbox, config: Config) -> dict[str, dict[str, str]]:
+    try:
+        found = json.loads(outbox.setting(_told_name(config)) or "{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def summary(outbox: Outbox, config: Config) -> dict[str, Any]:
