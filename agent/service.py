@@ -122,6 +122,8 @@ class Agent:
     def stop(self) -> None:
         """End every loop within STOP_S; a send under way is left and its record goes out again."""
         logs.say(log, "I8002")
+        # In this order: a look that ends because we do is no fault, and its woman is asked again.
+        self._supervisor.ask_to_stop()
         self._vision.close()
         self.uploader.wake()
         self.completion.wake()

@@ -110,9 +110,13 @@ class Supervisor:
         """Return whether every loop beats in time: only then may the watchdog be fed."""
         return all(state.alive and state.late_s == 0.0 for state in self.states())
 
+    def ask_to_stop(self) -> None:
+        """Ask all loops to stop, and do not wait."""
+        for loop in self._loops:
+            loop.ask_to_stop()
+
     def stop(self, clock: Clock, within_s: float) -> list[str]:
         """Ask all loops to stop and wait. Return the names of those that did not come to an end."""
         deadline = clock.monotonic() + within_s
-        for loop in self._loops:
-            loop.ask_to_stop()
+        self.ask_to_stop()
         return [loop.name for loop in self._loops if not loop.join(max(0.0, deadline - clock.monotonic()))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import re
 import signal
@@ -10,13 +11,16 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from e2e_support import PATIENCE_S, Process, Site, wait_for
 
+from agent.simulate import portraits
 from drivers.simulator import cards as deck
+from drivers.simulator.reader import SimulatedReader
 
 #: The promise to systemd and to whoever types Ctrl-C.
 STOP_S = 5.0
@@ -81,6 +85,32 @@ def test_thirty_cards_while_killed_three_times(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_two_hundred_cards_while_killed_ten_times(tmp_path: Path) -> None:
     run_under_kills(Site(tmp_path), cards=200, kills=10, seed=21)
+
+
+def topic(site: Site, name: str) -> dict[str, Any]:
+    """Return what the daemon shows of one topic."""
+    answer = json.loads(site.cli("status", "--json").stdout)
+    found: dict[str, Any] = answer.get("topics", {}).get(name, {})
+    return found
+
+
+def test_a_stop_amid_an_attempt_is_no_fault_and_the_woman_is_asked_again(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    # Nobody sits there: the look is long.
+    cv2.imwrite(str(tmp_path / "camera.png"), np.full((720, 1280, 3), 120, np.uint8))
+    (card,) = deck.generate(1, 1)
+    with SimulatedReader([card], [portraits.path("collins")]) as reader:
+        reader.link(site.reader_link)
+        with site.daemon() as daemon:
+            reader.place(card)
+            wait_for("the look is under way", lambda: topic(site, "desk").get("state") == "looking")
+            assert daemon.terminate(STOP_S) == 0
+        assert re.findall(r"\[[EW]2\d\d\d\]", site.log()) == []
+        reader.lift()
+        with site.daemon() as again:
+            wait_for("she is asked again", lambda: topic(site, "screen").get("code") == "W1001")
+            assert again.terminate(STOP_S) == 0
+    assert site.stats()["accepted"] == 0
 
 
 def test_no_field_of_any_card_reaches_log_state_or_ledger(tmp_path: Path) -> None:

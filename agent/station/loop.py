@@ -42,6 +42,7 @@ class Station:
         self._watch = self._fresh_watch()
         self._events: queue.Queue[events.DeskEvent] = queue.Queue()
         self._looking: threading.Thread | None = None
+        self._stop = threading.Event()
         self._told: str | None = None
         self._cut_off = False
         self._full = False
@@ -51,12 +52,18 @@ class Station:
         self._events.put(word)
 
     def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
-        """Serve the desk until `stop` is set."""
+        """Serve the desk until `stop` is set.
+
+        An attempt amid which it is set keeps its mark: the woman is asked again.
+        """
+        self._stop = stop
         self._start_afresh()
         try:
             while not stop.is_set():
                 heartbeat.beat()
-                self._turn()
+                event = self._turn()
+                if event is not None and not stop.is_set():
+                    self._handle(event)
         finally:
             self._watch.close()
             self._leave()
@@ -91,8 +98,8 @@ class Station:
             )
         )
 
-    def _turn(self) -> None:
-        """Look what became of reader and card, then rest until the next look or until something is said."""
+    def _turn(self) -> events.DeskEvent | None:
+        """Look what became of reader and card, then rest until the next look. Return what was said then."""
         if self._parts.loan.offer(idle=self._desk.phase in {flow.Phase.READY, flow.Phase.READER_DOWN}):
             logs.say(log, "I1006")
             self._parts.board.event("I1006")
@@ -104,10 +111,9 @@ class Station:
             self._parts.vision.stop()
         rest = min(self._watch.wait_s, REST_S)
         try:
-            event = self._events.get(timeout=rest) if rest > 0 else self._events.get_nowait()
+            return self._events.get(timeout=rest) if rest > 0 else self._events.get_nowait()
         except queue.Empty:
-            return
-        self._handle(event)
+            return None
 
     def _take(self, happening: watching.Happening) -> None:
         match happening:
@@ -226,6 +232,10 @@ class Station:
         def look() -> None:
             try:
                 answer = self._work.look(presented, since)
+            except CodedError as error:
+                if not self._stop.is_set():
+                    logs.say_error(log, error, attempt=presented.attempt)
+                answer = events.LookFailed(presented.attempt, error.code)
             except Exception as error:
                 # The edge of a thread: without an answer the desk would wait for this look for ever.
                 logs.say(log, "E2306", cause=type(error).__name__)

@@ -59,15 +59,14 @@ class Work:
         self._parts = parts
 
     def look(self, presented: events.Presented, since: float) -> events.DeskEvent:
-        """Decode the card's photo, take pictures, compare. Runs beside the loop, which watches the reader."""
+        """Decode the card's photo, take pictures, compare. Runs beside the loop, which watches the reader.
+
+        AgentError E2301 to E2303 of the vision process.
+        """
         parts, attempt = self._parts, presented.attempt
         parts.board.event("I1004", attempt=attempt, kind=presented.card.kind.value)
         picture = self._decoded(presented.card)
-        try:
-            observation = parts.vision.observe(picture, since, LOOK_S)
-        except CodedError as error:
-            logs.say_error(log, error, attempt=attempt)
-            return events.LookFailed(attempt, error.code)
+        observation = parts.vision.observe(picture, since, LOOK_S)
         verdict = observation.verdict
         parts.board.event(
             COMPARED[verdict.result],
