@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from agent.clock import Clock, boot_id
 from drivers.errors import CodedError
@@ -69,10 +70,15 @@ def refused(state_dir: Path, clock: Clock, code: str, facts: Mapping[str, str]) 
 
 
 def _write(state_dir: Path, run: LastRun) -> None:
-    draft = state_dir / f"{NAME}.new"
+    put(state_dir / NAME, asdict(run))
+
+
+def put(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of this kind whole, where its folder is there and the disk lets it."""
+    draft = file.with_name(f"{file.name}.new")
     with contextlib.suppress(OSError):
-        draft.write_text(json.dumps(asdict(run), ensure_ascii=False), "utf-8")
-        os.replace(draft, state_dir / NAME)
+        draft.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+        os.replace(draft, file)
 
 
 class Recorder:

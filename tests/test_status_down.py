@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from admin_support import answered, history, owned, put
 from e2e_support import Site, wait_for
 from outbox_support import verification
 
-from agent import inservice, lastrun
+from agent import inservice, lastcheck, lastrun
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
 from agent.config import load
@@ -225,7 +226,7 @@ def test_status_tells_how_the_daemon_ended_and_what_is_wrong_with_a_changed_conf
 # --- what it costs ----------------------------------------------------------------------------------
 
 
-def imported(site: Site, *arguments: str) -> set[str]:
+def imported(site: Site, *arguments: str, status: int = 0) -> set[str]:
     """Return the modules that a command of the command line has imported by its end."""
     program = (
         "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr));"
@@ -235,7 +236,7 @@ def imported(site: Site, *arguments: str) -> set[str]:
     run = subprocess.run(
         [sys.executable, "-c", program, *arguments, *config], capture_output=True, text=True, check=False
     )
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == status, run.stderr
     return set(run.stderr.split())
 
 
@@ -253,6 +254,48 @@ def test_a_command_in_a_hurry_imports_nothing_heavy(site: Site) -> None:
         name: [] for name in found
     }
     assert "yaml" not in found["--version"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"), [("lang: zh", "lang: zh ", 0), ("encrypt:", "encrypted:", 78)]
+)
+def test_a_changed_configuration_is_checked_once_and_then_known(
+    site: Site, old: str, new: str, status: int
+) -> None:
+    history(site)
+    text = site.config.read_text("utf-8")
+    site.config.write_text(text.replace(old, new), "utf-8")
+    first = site.cli("status")
+    assert first.returncode == status
+    assert set(HEAVY) & imported(site, "check", "--no-env", status=status), "checking is what is dear"
+    for lang in ("zh", "en"):
+        assert not set(HEAVY) & imported(site, "status", "--lang", lang, status=status)
+    again = site.cli("status")
+    assert (again.returncode, again.stdout) == (first.returncode, first.stdout)
+    found = json.loads(site.cli("status", "--json", "--lang", "en").stdout)
+    assert [one["code"] for one in found.get("findings", ())] == (["E6020", "E6016"] if status else [])
+    site.config.write_text(text, "utf-8")
+    assert site.cli("status").returncode == 0, "another content is another file"
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", '{"of": 1}', '{"of": null, "checked": {"later": 1}}'])
+def test_a_check_that_was_torn_or_is_another_versions_is_made_anew(
+    site: Site, junk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = site.folder / "state"
+    folder.mkdir()
+    made = lastcheck.Checked("hash", 5, None, {"zh": []}, {"zh": []})
+    lastcheck.note(folder, site.config, "d", made)
+    assert lastcheck.read(folder, site.config, "d") == made
+    assert lastcheck.read(folder, site.config, "e") is None
+    assert lastcheck.read(folder, site.folder / "other.yaml", "d") is None
+    monkeypatch.setattr(lastcheck, "__version__", "later")
+    assert lastcheck.read(folder, site.config, "d") is None
+    monkeypatch.undo()
+    (folder / lastcheck.NAME).write_text(junk)
+    assert lastcheck.read(folder, site.config, "d") is None
+    lastcheck.note(folder / "none", site.config, "d", made)
+    assert not (folder / "none").exists()
 
 
 def test_a_device_out_of_service_is_told_while_nobody_runs(site: Site) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent import lastrun
-from agent.catalogue import AgentError, entries, entry
+from agent import lastcheck, lastrun
+from agent.catalogue import LANGUAGES, AgentError, entries, entry
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json, shown
 from agent.clock import SystemClock
 from agent.control import NotRunning, call
+from agent.lastcheck import Checked
 from agent.ops import down, host
 from agent.ops import status as ops
 from agent.ops.conditions import Problem, oldest_h, problems
@@ -93,7 +95,7 @@ def register(group: click.Group) -> None:
 def status(settings: Settings, nagios: bool, as_json: bool) -> None:
     """现在怎么样 / how things are, problems first."""
     now = SystemClock().now()
-    report, findings = _asked(settings) or _looked(settings, forgiving=nagios)
+    report, checked = _asked(settings) or _looked(settings, forgiving=nagios)
     found = problems(report, now)
     if nagios:
         text, exit_status = ops.nagios(report, found, now, settings.language)
@@ -101,52 +103,72 @@ def status(settings: Settings, nagios: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(exit_status)
     if as_json:
         listed = [problem.as_json(settings.language) for problem in found]
-        wrong = [finding.as_json(settings.language) for finding in findings]
+        wrong = checked.findings.get(settings.language)
         print_json({**report, "problems": listed, **({"findings": wrong} if wrong else {})})
     else:
         _show(settings, report, found, now)
-        for finding in findings:
-            click.echo(finding.line(settings.language))
-    if findings:
+        for line in checked.lines.get(settings.language, ()):
+            click.echo(line)
+    if checked.wrong is not None:
         raise click.exceptions.Exit(CONFIG_WRONG)
 
 
-def _asked(settings: Settings) -> tuple[dict[str, Any], list[Finding]] | None:
+def _asked(settings: Settings) -> tuple[dict[str, Any], Checked] | None:
     """Return what the daemon says of itself, None when none is there to be asked."""
     state_dir = settings.state_dir()
     try:
         if state_dir is None:
             return None
-        return {**call(state_dir, "status"), "machine": host.look(state_dir)}, []
+        return {**call(state_dir, "status"), "machine": host.look(state_dir)}, Checked()
     except NotRunning:
         return None
     except AgentError as error:
-        return {"daemon": True, "error": _told(error)}, []
+        return {"daemon": True, "error": _told(error)}, Checked()
 
 
-def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], list[Finding]]:
+def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], Checked]:
     """Return how things are without a daemon, and what is wrong with the configuration.
 
-    The file is checked only where it is not the one that the last daemon ran: checking takes longer than
-    all the rest. One that does not even say where the state is ends the command, unless Nagios asked.
+    The file is checked only where it is neither the one that the last daemon ran nor the one that was checked
+    last: checking takes longer than all the rest. One that does not even say where the state is ends the
+    command, unless Nagios asked.
     """
     state_dir = settings.state_dir()
     if state_dir is None:
-        return _nowhere(settings, forgiving=forgiving), []
-    last = lastrun.read(state_dir)
-    if last is not None and last.config_digest == lastrun.digest(settings.config_path):
-        return down.report(state_dir, last.max_bytes, last.config_hash), []
+        return _nowhere(settings, forgiving=forgiving), Checked()
+    last, digest = lastrun.read(state_dir), lastrun.digest(settings.config_path)
+    if last is not None and last.config_digest == digest:
+        checked = Checked(last.config_hash, last.max_bytes)
+    else:
+        checked = lastcheck.read(state_dir, settings.config_path, digest) or _checked(settings, state_dir)
+    report = down.report(state_dir, checked.max_bytes, checked.config_hash)
+    if checked.wrong is not None:
+        report["wrong"] = dict(checked.wrong)
+    return report, checked
+
+
+def _checked(settings: Settings, state_dir: Path) -> Checked:
+    """Check the file, and note for the next time what it is like."""
     from agent.config import examine
     from agent.config.schema import OutboxSection
     from agent.live import fingerprint
+    from agent.ops.access import as_owner_of
 
+    digest = lastrun.digest(settings.config_path)
     config, findings = examine(settings.config_path)
     wrong = [finding for finding in findings if finding.fatal]
-    max_bytes = OutboxSection().max_bytes if config is None else config.outbox.max_bytes
-    report = down.report(state_dir, max_bytes, "" if config is None else fingerprint(config))
-    if wrong:
-        report["wrong"] = _told(wrong[0])
-    return report, wrong
+    checked = Checked(
+        "" if config is None else fingerprint(config),
+        OutboxSection().max_bytes if config is None else config.outbox.max_bytes,
+        _told(wrong[0]) if wrong else None,
+        {lang: [finding.line(lang) for finding in wrong] for lang in LANGUAGES},
+        {lang: [finding.as_json(lang) for finding in wrong] for lang in LANGUAGES},
+    )
+    # Of what changed meanwhile nothing is known; what cannot be read may be readable the next time.
+    if digest and digest == lastrun.digest(settings.config_path):
+        with as_owner_of(state_dir):
+            lastcheck.note(state_dir, settings.config_path, digest, checked)
+    return checked
 
 
 def _told(error: CodedError | Finding) -> dict[str, Any]:

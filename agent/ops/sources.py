@@ -37,7 +37,7 @@ UNIT = [
 #: Files of a state directory; the name of any other may be anybody's.
 STATE_FILES = frozenset({
     "outbox.db", "outbox.db-wal", "outbox.db-shm", "audit.jsonl", "audit.torn", "lock", "ballast",
-    "control.sock", "keys", "last_run.json", "seal.key", "audit.key", "pseudonym.key",
+    "control.sock", "keys", "last_run.json", "last_check.json", "seal.key", "audit.key", "pseudonym.key",
 })  # fmt: skip
 CLOSED_TRAIL = re.compile(r"audit-\d{10}\.jsonl")
 
