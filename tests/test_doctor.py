@@ -332,6 +332,14 @@ def test_a_decoder_that_failed_on_a_real_card_fails(config: Config) -> None:
     assert found[-1].facts["reason"] == "the decoder ended with status 3"
 
 
+def test_a_process_that_cannot_look_at_pictures_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Check("pictures", devices.pictures)
+    assert run([check], 60)[0].code is None
+    monkeypatch.setattr("agent.vision.pictures.program", lambda _module: ["/bin/false"])
+    (found,) = run([check], 60)
+    assert (found.code, found.facts) == ("E2308", {"reason": "it ended with status 1"})
+
+
 def test_a_camera_that_is_not_there_is_told_without_its_password(config: Config) -> None:
     closed = free_port()
     source = f"rtsp://nurse:hunter2@127.0.0.1:{closed}/live"

@@ -37,6 +37,7 @@ LABELS = {
     "decoder": "照片解码",
     "camera": "摄像头",
     "picture": "画面",
+    "pictures": "照片处理",
     "models": "模型文件",
     "face": "人脸比对",
     "intake": "接入",

@@ -54,7 +54,10 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     "413": ("Too large.", {}),
     "421": ("The request's Host does not name this machine.", {}),
     "429": ("Too many at once: send the same again after Retry-After.", _RETRY_AFTER),
-    "503": ("The disk failed and nothing was kept: send the same again.", {}),
+    "503": (
+        "Nothing was kept - the disk failed, or no picture could be looked at: send the same again.",
+        {},
+    ),
     "507": ("No room for records; nothing was kept.", {}),
 }
 

@@ -6,6 +6,7 @@ While the daemon runs it holds the devices and is asked; each is opened here for
 from __future__ import annotations
 
 import re
+import struct
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -27,6 +28,10 @@ from drivers.sdt.reader import SdtReader
 NO_DEVICE: Found = (None, {"source": "none"})
 
 
+#: How long a picture may take, the start of its process included.
+PICTURE_S = 6.0
+#: Four black dots: a BMP of 2 x 2 in 24 bits.
+_DOTS = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 70, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0) + bytes(16)
 #: How a decoder that works says that a blank block holds no photograph: by anything but a crash.
 _REFUSAL = re.compile(r"no picture|its picture|refused the block|empty picture|ended with status \d")
 
@@ -110,6 +115,13 @@ def camera_frame(config: Config) -> Found:
         return None, {"picture": f"{width}x{height}"}
     finally:
         opened.close()
+
+
+def pictures() -> Found:
+    """Say whether the process that looks at pictures from elsewhere starts and makes a JPEG of one."""
+    with closing(Pictures(SystemClock(), limit_s=PICTURE_S)) as looking:
+        looking.accepted(_DOTS, 10_000)
+    return None, {}
 
 
 def models(config: Config) -> Found:

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from agent import logs
 from agent.board import Board
@@ -175,9 +174,10 @@ class Pictures:
             self._say(error.code, **error.facts)
         return error
 
-    def _say(self, code: str, **facts: Any) -> None:
-        logs.say(log, code, **facts)
+    def _say(self, code: str, **facts: object) -> None:
+        """Tell journal and board; a command, which has no board, tells its errors itself."""
         if self._board is not None:
+            logs.say(log, code, **facts)
             self._board.event(code, **{name: str(value) for name, value in facts.items()})
 
 
