@@ -17,6 +17,8 @@ from e2e_support import Site, wait_for
 from outbox_support import NAME, NUMBER, damage_body, verification
 
 from agent.config import load
+from agent.outbox import SettleLater
+from agent.outbox.owner import mark_damaged
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 
@@ -105,11 +107,41 @@ def test_a_correction_looks_at_the_record_before_it_asks_for_values(site: Site) 
         status, screen = typed(site, ["outbox", "amend", record, *asking], [])
         assert (status, code in screen, "address" in screen) == (2, True, False), screen
     status, screen = typed(site, ["outbox", "amend", ids["parked"], *asking], ["某路一号", "王医生"])
-    assert (status, screen.count("address"), screen.count("operationUser")) == (0, 1, 1), screen
+    assert (status, screen.count("address ("), screen.count("operationUser (")) == (0, 1, 1), screen
     new = answered(site, "outbox", "show", ids["parked"])["superseded_by"]
     with owned(site) as own:
         corrected = own.outbox.verification(new)
         assert (corrected.address, corrected.operator) == ("某路一号", "王医生")
+
+
+def test_what_a_start_finds_is_told_in_sentences_and_once(site: Site) -> None:
+    history(site)
+    mark_damaged(site.folder / "state" / "outbox.db")
+    run = site.cli("outbox", "verify")
+    assert run.returncode == 0
+    assert run.stderr.count("E3129") == run.stderr.count("队列文件曾损坏") == 1
+    assert "1. 检查磁盘健康" in run.stderr
+    assert site.cli("outbox", "verify").stderr == ""
+
+
+def test_only_what_waits_has_a_next_time(site: Site) -> None:
+    with owned(site) as own:
+        record = put(own, verification())
+        claim = own.outbox.claim(own.clock.now())
+        assert claim is not None
+        own.outbox.settle(claim, SettleLater(own.clock.now(), "E4101", "later", unknown=False))
+        assert own.outbox.administration.row(record).next_attempt_at is not None
+        deliver(own)
+        assert own.outbox.administration.row(record).next_attempt_at is None
+
+
+def test_help_shows_every_state_and_a_whole_example_in_either_language(site: Site) -> None:
+    for lang, state, example in (
+        ("zh", "parked 被拒", "例：kiosk-agent outbox amend ID --set cardEndDate=长期"),
+        ("en", "only this state", "such as: kiosk-agent outbox amend ID --set sexCode=2"),
+    ):
+        assert state in " ".join(site.cli("outbox", "list", "--help", "--lang", lang).stdout.split())
+        assert example in site.cli("outbox", "amend", "--help", "--lang", lang).stdout
 
 
 def test_giving_up_asks_wants_a_reason_and_spares_failed_verifications(site: Site, tmp_path: Path) -> None:

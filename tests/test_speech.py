@@ -14,6 +14,7 @@ import pytest
 
 from agent.cli import main, speech
 from agent.cli.click_zh import PLURALS, TEXTS
+from agent.cli.outbox_words import STATES
 
 CLICK = Path(click.__file__).parent
 #: What no user of ours can bring about: an editor, Windows, shell completion of old shells, a mistake in our code.
@@ -68,6 +69,7 @@ HELP_TERMS = messages_seen.TERMS | {
     "address",
     "police",
     "birthday",
+    *STATES,
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from agent import masks, passphrase, sm
 from agent.catalogue import AgentError
 from agent.config import load
 from agent.outbox.identity import identified, this_machine
+from agent.outbox.owner import mark_damaged
 
 
 @pytest.fixture
@@ -79,6 +82,36 @@ def test_a_pc_is_replaced_and_nothing_is_missing_or_sent_twice(site: Site, tmp_p
     assert len([line for line in trail(new) if line["what"] == "record.imported"]) == 5
     assert answered(new, "outbox", "stats")["difference"] == 0
     assert "E3304" not in new.log()
+
+
+def test_what_ended_on_the_old_pc_stays_ended_on_the_new_one_whatever_is_lost(
+    site: Site, tmp_path: Path
+) -> None:
+    ids = history(site)
+    answered(site, "outbox", "amend", ids["parked"], "--set", "operationUser=王医生")
+    answered(site, "outbox", "discard", ids["held"], "--yes", "--reason", "试机")
+    file, word, new = str(tmp_path / "records"), secret_file(tmp_path), Site(tmp_path / "new")
+    answered(site, "outbox", "export", file, "--move", "--passphrase-file", word)
+    answered(new, "keys", "init")
+    answered(new, "outbox", "import", file, "--passphrase-file", word)
+    before = answered(new, "outbox", "list")
+    with closing(sqlite3.connect(state_of(new) / "outbox.db")) as connection:
+        connection.execute("DELETE FROM record WHERE state IN ('delivered', 'discarded')")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    mark_damaged(state_of(new) / "outbox.db")
+    stats = answered(new, "outbox", "stats")
+    assert (stats["quarantined"], stats["discarded"], stats["difference"]) == (0, 2, 0)
+    after = {row["id"]: row["closed_as"] for row in answered(new, "outbox", "list")}
+    assert after == {row["id"]: row["closed_as"] for row in before}
+
+
+def test_an_export_is_refused_before_a_passphrase_is_asked_for(site: Site, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("x")
+    for verb in (("outbox", "export"), ("keys", "backup")):
+        status, screen = typed(site, [*verb, str(there)], [])
+        assert (status, "E8309" in screen, "口令" in screen) == (2, True, False), screen
 
 
 def test_an_export_while_the_daemon_runs_and_its_refusals(site: Site, tmp_path: Path) -> None:
@@ -160,20 +193,36 @@ def test_lost_keys_are_said_record_by_record_and_a_backup_brings_all_back(site: 
     with owned(site) as own:
         fresh = put(own, verification())
         assert own.outbox.claim(own.clock.now()) is not None, "a lost key costs its own records alone"
-    refused(site, "E7305", "keys", "init", "--from", backup, "--passphrase-file", word)
+    refused(site, "E7305", "keys", "init")
     made = {path.name: path.read_bytes() for path in folder.iterdir()}
-    for path in folder.iterdir():
-        path.unlink()
-    answered(site, "keys", "init", "--from", backup, "--passphrase-file", word)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    # What was sealed in between lies under the key made in between: the former one comes back as the next.
+    restore = ("keys", "init", "--from", backup, "--passphrase-file", word)
+    restored = answered(site, *restore)
+    assert restored == {"files": {"seal": str(folder / "seal.key.next")}, "kept": ["audit", "pseudonym"]}
     assert all(path.stat().st_mode & 0o777 == 0o400 for path in folder.iterdir())
-    # What was sealed in between lies under the key made in between: it becomes the next key's.
-    folder.joinpath("seal.key.next").write_bytes(made["seal.key"])
-    folder.joinpath("seal.key.next").chmod(0o400)
     stats = answered(site, "outbox", "stats")
     assert (stats["lost_keys"], stats["quarantined"], stats["difference"]) == (0, 0, 0)
     assert answered(site, "outbox", "verify")["ok"] is True
     assert answered(site, "outbox", "show", fresh)["person"] is not None
+    now = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert now == {**made, "seal.key": whole["seal.key"]}
+    assert answered(site, *restore)["files"] == {}
+
+
+def test_a_backup_brings_back_the_one_key_that_is_gone_and_all_on_a_new_pc(
+    site: Site, tmp_path: Path
+) -> None:
+    history(site)
+    word, backup = secret_file(tmp_path), str(tmp_path / "backup")
+    answered(site, "keys", "backup", backup, "--passphrase-file", word)
+    folder, restore = state_of(site) / "keys", ("keys", "init", "--from", backup, "--passphrase-file", word)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for lost in ({"pseudonym.key"}, set(whole)):
+        for name in lost:
+            folder.joinpath(name).unlink()
+        assert {Path(path).name for path in answered(site, *restore)["files"].values()} == lost
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    assert answered(site, "outbox", "verify")["ok"] is True
 
 
 def test_a_configured_key_changes_by_putting_the_next_one_beside_it(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def force_option(function: F) -> F:
 
 
 def refuse(out: Path | None, *, force: bool) -> None:
-    """Refuse a file that is there before anybody is asked for a card. AgentError E8309."""
+    """Refuse a file that is there before anybody is asked for anything. AgentError E8309."""
     if out is not None and not force and os.path.lexists(out):
         raise AgentError("E8309", path=out)
 

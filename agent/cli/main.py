@@ -15,7 +15,7 @@ import agent.cli
 from agent import __version__
 from agent.cli.asking import Unchanged
 from agent.cli.options import Settings, VerbGroup
-from agent.cli.screen import complain, complain_of_config
+from agent.cli.screen import Told, complain, complain_of_config
 from agent.cli.speech import asked_for, speak
 from drivers.errors import CodedError
 
@@ -85,6 +85,7 @@ def main() -> None:
 def _main(arguments: list[str]) -> int:
     settings = Settings()
     speak(asked_for(arguments, settings.config_path))
+    logging.getLogger().addHandler(Told(lambda: settings.language))
     try:
         status = cli.main(arguments, prog_name="kiosk-agent", standalone_mode=False, obj=settings)
         return status if isinstance(status, int) else 0

@@ -123,6 +123,17 @@ def fields_help() -> str:
     return "\n".join(["\b", "可更正的字段 / fields:", *lines])
 
 
+def states_help() -> str:
+    """Return what the states that `list` takes mean, for its help in both languages."""
+    return f"只看某一状态：{'，'.join(f'{key} {zh}' for key, (zh, _) in STATES.items())} / only this state"
+
+
+def asked(field: str) -> Words:
+    """Return how a field's value is asked for: what it is, and how it is typed."""
+    zh, en = FIELDS[field]
+    return f"{field}（{zh}）", f"{field} ({en})"
+
+
 def name(key: str, lang: str) -> str:
     """Return what a key is called; a key that nobody has put into words as it is."""
     return _of(NAMES.get(key, (key, key)), lang)

@@ -90,9 +90,7 @@ def _cell(row: Mapping[str, object], column: str, lang: str) -> object:
 
 
 @outbox.command("list")
-@click.option(
-    "--state", type=click.Choice(list(words.STATES)), default=None, help="只看某一状态 / only this state"
-)
+@click.option("--state", type=click.Choice(list(words.STATES)), default=None, help=words.states_help())
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @json_option
 @pass_settings
@@ -174,7 +172,7 @@ AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes it
 
 \b
 按字还是按字节计：platform.conventions.length_unit / what a length counts says that key.
-例 / such as: kiosk-agent outbox amend ID --set nationalCode=08 --set cardEndDate=长期
+例：kiosk-agent outbox amend ID --set cardEndDate=长期 / such as: kiosk-agent outbox amend ID --set sexCode=2
 住址等请只写 --set address，随后输入，不进命令历史 / a value left out is asked for, unseen by the history.
 """
 
@@ -199,7 +197,7 @@ def amend(settings: Settings, record: str, changes: tuple[str, ...], as_json: bo
     if asked_for:
         settings.ask("outbox.amendable", {"id": record})
     for name in asked_for:
-        fields[name] = asking.line(settings, name, name, instead=f"--set {name}=…")
+        fields[name] = asking.line(settings, *words.asked(name), instead=f"--set {name}=…")
     result = settings.ask("outbox.amend", {"id": record, "changes": fields})
     new, state = result["id"], words.state(result, settings.language)
     report(settings, result, f"新记录 {new}（{state}）", f"new record {new} ({state})", as_json=as_json)
@@ -232,9 +230,9 @@ def discard(settings: Settings, record: str, reason: str | None, yes: bool, as_j
 @json_option
 @pass_settings
 def purge(settings: Settings, yes: bool, as_json: bool) -> None:
-    """立即删除已送达记录的个人数据 / erase personal data of what is finished now; receipts stay."""
+    """立即删除已送达和不再上传记录的个人数据 / erase personal data of what is finished now; receipts stay."""
     if not yes:
-        asking.agreed(settings, "立即删除已送达记录的照片和资料？", "erase what is finished now?")
+        asking.agreed(settings, "立即删除已送达和不再上传记录的照片和资料？", "erase what is finished now?")
     result = settings.ask("outbox.purge")
     report(settings, result, f"已删除 {result['erased']} 条", f"{result['erased']} erased", as_json=as_json)
 

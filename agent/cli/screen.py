@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -66,6 +67,23 @@ def complain(error: CodedError, lang: str) -> int:
     for number, step in enumerate(entry(error.code).steps(lang, error.facts), start=1):
         click.echo(f"  {number}. {step}", err=True)
     return entry(error.code).exit
+
+
+class Told(logging.Handler):
+    """What the rooms below have to say while a verb does their work: a sentence, once."""
+
+    def __init__(self, language: Callable[[], str]) -> None:
+        super().__init__(logging.WARNING)
+        self._language = language
+        self._said: set[tuple[str, str]] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print an event that has a code; what libraries say without one is for the daemon's journal."""
+        code: str | None = getattr(record, "agent_code", None)
+        facts: dict[str, str] = getattr(record, "agent_facts", {})
+        if code is not None and (code, str(facts)) not in self._said:
+            self._said.add((code, str(facts)))
+            complain(AgentError(code, **facts), self._language())
 
 
 def complain_of_config(error: ConfigError, lang: str) -> int:

@@ -213,9 +213,12 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], n
     click.echo(counts)
     success, hours = shown(queue["last_success"]), oldest_h(queue, now)
     used, limit = (f"{queue[key] / 2**20:.0f} MiB" for key in ("bytes", "limit"))
+    waited = ("", "")
+    if queue["oldest_waiting"] is not None:
+        waited = (f"最早的未送达记录已等待 {hours:.1f} 小时；", f"oldest waiting {hours:.1f} h; ")
     settings.say(
-        f"最近一次送达 {success}；最早的未送达记录已等待 {hours:.1f} 小时；队列 {used} / {limit}",
-        f"last delivery {success}; oldest waiting {hours:.1f} h; queue {used} of {limit}",
+        f"最近一次送达 {success}；{waited[0]}队列 {used} / {limit}",
+        f"last delivery {success}; {waited[1]}queue {used} of {limit}",
     )
     marks = {settings.words(names): report[key] for key, names in MARKS.items() if report.get(key)}
     click.echo("  ".join(f"{name} {value}" for name, value in marks.items()))

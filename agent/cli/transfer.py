@@ -14,7 +14,7 @@ import click
 from agent import keys as own_keys
 from agent import passphrase
 from agent.catalogue import AgentError
-from agent.cli import asking
+from agent.cli import asking, files
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.records import outbox, report
 from agent.config import Config
@@ -76,6 +76,7 @@ def export(
 ) -> None:
     """加密导出记录（更换主机用） / export records under a passphrase; to replace a kiosk PC: --move."""
     config = settings.config()
+    files.refuse(out, force=False)
     records = list(ids) or ask(config, "outbox.exportable")
     secret = _passphrase(settings, passphrase_file, new=True)
     salt = os.urandom(SALT_BYTES)
@@ -202,21 +203,54 @@ def init(
         name: own_keys.place(settings.config(), name) if out is None else out / f"{name}_key"
         for name in own_keys.NAMES
     }
-    there = [path for path in paths.values() if path.exists()]
-    if there:
-        raise AgentError("E7305", path=there[0])
     with contextlib.nullcontext() if out else as_owner_of(Path(settings.config().state_dir)):
+        kept: list[str] = []
+        if backup is not None and out is None:
+            paths, kept = _restorable(paths, content)
+        there = [path for path in paths.values() if path.exists()]
+        if there:
+            raise AgentError("E7305", path=there[0])
         for name, path in paths.items():
             own_keys.write_key(path, content[name].encode())
-    result = {"files": {name: str(path) for name, path in paths.items()}}
-    folder = paths["seal"].parent
-    report(
-        settings,
-        result,
-        f"密钥已写入 {folder}；请随即执行 kiosk-agent keys backup",
-        f"keys written to {folder}; now run kiosk-agent keys backup",
-        as_json=as_json,
-    )
+    result = {"files": {name: str(path) for name, path in paths.items()}, "kept": kept}
+    report(settings, result, *_restored(paths, kept), as_json=as_json)
+
+
+def _restorable(paths: dict[str, Path], content: dict[str, str]) -> tuple[dict[str, Path], list[str]]:
+    """Return where a backup's keys go, and the names of those that stand against it and stay.
+
+    Whoever loses the main key finds another one in its place: each start makes what it lacks. Both are needed
+    then, so the former one becomes the next (`keys.next_to`), and what lies under either of them is read.
+    """
+    places, kept = dict(paths), []
+    for name, path in paths.items():
+        if not path.exists():
+            continue
+        del places[name]
+        if path.read_bytes().strip() == content[name].encode():
+            continue
+        if name == "seal":
+            places[name] = own_keys.next_to(path)
+        else:
+            kept.append(name)
+    return places, kept
+
+
+def _restored(paths: dict[str, Path], kept: list[str]) -> tuple[str, str]:
+    """Return what became of the keys, in both languages."""
+    written = [str(path) for path in paths.values()]
+    zh, en = f"密钥已写入：{'、'.join(written)}", f"keys written: {', '.join(written)}"
+    if not written:
+        zh, en = "主密钥已在，没有写入", "the main key is there already: nothing was written"
+    if kept:
+        zh += f"；与备份不同，保留原样：{'、'.join(kept)}"
+        en += f"; other than the backup's, left as they are: {', '.join(kept)}"
+    if any(path.suffix == ".next" for path in paths.values()):
+        return (
+            f"{zh}\n重启服务后生效：两把主密钥下的记录都可读",
+            f"{en}\nrestart the service: it reads what lies under either main key",
+        )
+    return f"{zh}\n请随即执行 kiosk-agent keys backup", f"{en}\nnow run kiosk-agent keys backup"
 
 
 @keys.command()
@@ -252,6 +286,7 @@ def rotate(settings: Settings, kek: bool, as_json: bool) -> None:
 def backup_(settings: Settings, out: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """用口令加密备份密钥 / back the keys up under a passphrase; keep file and passphrase apart."""
     config = settings.config()
+    files.refuse(out, force=False)
     secret = _passphrase(settings, passphrase_file, new=True)
     salt = os.urandom(SALT_BYTES)
     key = passphrase.derived(secret, salt)

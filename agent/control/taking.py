@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent import inservice
+from agent.balance import FINISHED
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.followups import FollowUps
 from agent.outbox import sealing
+from agent.ownership import Ownership
 from agent.records import Hold
 
 #: Records of a request that names many; 64 bytes each.
@@ -81,10 +83,26 @@ def _import(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str
         what = "record.imported" if taken.is_record else "followup.imported"
         own.audit.append(what, who=caller.name, target=taken.id)
         if taken.is_record:
+            _finished_before(own, taken.id, caller)
             _service_known(powers, taken.id, caller)
         powers.record_ready()
         powers.record_changed()
     return {"id": taken.id, "new": taken.new, "record": taken.is_record}
+
+
+def _finished_before(own: Ownership, record: str, caller: Caller) -> None:
+    """Write down how a record ended on the other machine: should its row be lost, this trail still tells."""
+    row = own.outbox.administration.row(record)
+    if row.state not in FINISHED:
+        return
+    what, facts = row.state, {}
+    if row.closed_as == "superseded":
+        what, facts = row.closed_as, {"by": row.superseded_by or ""}
+    elif row.state == "discarded":
+        facts = {"reason": MOVED if row.closed_as == MOVED else row.closed_why or ""}
+    own.audit.append(
+        f"record.{what}", who=caller.name, target=record, durable=False, source="import", **facts
+    )
 
 
 def _service_known(powers: Powers, record: str, caller: Caller) -> None:

@@ -115,7 +115,8 @@ def record_row(row: sqlite3.Row) -> RecordRow:
         state=row["state"],
         attempts=row["attempts"],
         created_at=moment(row["created_at"]),
-        next_attempt_at=moment(row["next_attempt_at"]) if row["next_attempt_at"] else None,
+        # What is sent, or finished, has no next time: the column still holds the last one's.
+        next_attempt_at=_moment_or_none(row["next_attempt_at"] or None) if row["state"] == "ready" else None,
         unknown=bool(row["unknown"]),
         last_code=row["last_code"],
         last_detail=row["last_detail"],
