@@ -34,7 +34,8 @@ _AUDIT_HEAD, _AUDIT_ALARM = "audit_head", "audit_alarm"
 _FOLLOWED = "seal_key_followed"
 _UNNAMED = "outbox"
 #: Lines of the trail of which each stands for one accepted record, and those that finish one.
-ACCEPTED = ("record.accepted", "record.reconciled", "record.imported", "record.amended")
+IMPORTED = "record.imported"
+ACCEPTED = ("record.accepted", "record.reconciled", IMPORTED, "record.amended")
 CLOSED = ("record.discarded", "record.superseded")
 FINISHED = ("record.delivered", *CLOSED)
 
@@ -172,11 +173,11 @@ def _reconcile(audit: Audit, outbox: Outbox) -> None:
     accepted, written = outbox.counts().accepted, sum(audit.count(what) for what in ACCEPTED)
     if written > accepted:
         logs.say(log, "E3304", accepted=accepted, written=written)
-        known, gone = outbox.upkeep.ids(), audit.targets(FINISHED)
+        known, ended = outbox.upkeep.ids(), _endings(audit)
         lost = [record for record in audit.targets(ACCEPTED) if record not in known]
-        missing = [record for record in lost if record not in gone and record != _UNNAMED]
+        missing = [record for record in lost if record not in ended and record != _UNNAMED]
         finished = max(0, written - accepted - len(missing))
-        closed = min(finished, len(audit.targets(CLOSED).intersection(lost)))
+        closed = min(finished, sum(ended[record]["what"] in CLOSED for record in lost if record in ended))
         outbox.upkeep.note_missing(missing[: written - accepted], finished - closed, closed)
         audit.append(
             "outbox.missing", who="service", target="outbox", records=str(len(missing)), durable=True
@@ -193,9 +194,20 @@ def _close_again(audit: Audit, outbox: Outbox) -> None:
     told = sum(audit.count(what) for what in CLOSED)
     if outbox.salvaged is None and told <= outbox.counts().discarded:
         return
-    outbox.upkeep.close_again(
-        [_closing(line) for line in audit.select(told, lambda line: line.get("what") in CLOSED)]
-    )
+    ended = _endings(audit).values()
+    outbox.upkeep.close_again([_closing(line) for line in ended if line["what"] in CLOSED])
+
+
+def _endings(audit: Audit) -> dict[str, Mapping[str, Any]]:
+    """Return the line that ended each record: the last one, and none where the record came back after it."""
+    whats = (*FINISHED, IMPORTED)
+    ended: dict[str, Mapping[str, Any]] = {}
+    for line in audit.select(sum(map(audit.count, whats)), lambda line: line.get("what") in whats):
+        record = str(line.get("object"))
+        ended.pop(record, None)
+        if line["what"] != IMPORTED:
+            ended[record] = line
+    return ended
 
 
 def _closing(line: Mapping[str, Any]) -> Closing:

@@ -12,6 +12,7 @@ import pytest
 from admin_support import (
     PASSPHRASE,
     answered,
+    failed,
     history,
     owned,
     put,
@@ -104,6 +105,35 @@ def test_what_ended_on_the_old_pc_stays_ended_on_the_new_one_whatever_is_lost(
     assert (stats["quarantined"], stats["discarded"], stats["difference"]) == (0, 2, 0)
     after = {row["id"]: row["closed_as"] for row in answered(new, "outbox", "list")}
     assert after == {row["id"]: row["closed_as"] for row in before}
+
+
+def test_a_record_that_was_handed_over_comes_back_from_where_it_went(site: Site, tmp_path: Path) -> None:
+    with owned(site) as own:
+        waits, refusing = put(own, verification()), put(own, failed(verification()))
+    there, back, word = str(tmp_path / "there"), str(tmp_path / "back"), secret_file(tmp_path)
+    answered(site, "outbox", "export", there, "--move", "--passphrase-file", word)
+    new = Site(tmp_path / "new")
+    answered(new, "keys", "init")
+    answered(new, "outbox", "import", there, "--passphrase-file", word)
+    assert answered(site, "outbox", "import", there, "--passphrase-file", word)["imported"] == 2
+    answered(site, "outbox", "export", str(tmp_path / "again"), "--move", "--passphrase-file", word)
+    # The new PC proves useless: what is still to be done goes on where it was.
+    answered(new, "outbox", "export", back, "--move", "--passphrase-file", word)
+    result = answered(site, "outbox", "import", back, "--passphrase-file", word)
+    assert (result["imported"], result["there_already"]) == (2, 0)
+    for _ in range(2):
+        stats = answered(site, "outbox", "stats")
+        assert (stats["ready"], stats["followups"], stats["difference"]) == (2, 1, 0)
+        assert answered(site, "outbox", "verify")["ok"] is True
+        # Nor does a salvage believe that another machine has them.
+        mark_damaged(state_of(site) / "outbox.db")
+    with closing(sqlite3.connect(state_of(site) / "outbox.db")) as connection:
+        connection.execute("DELETE FROM record WHERE id = ?", (waits,))
+        connection.execute("DELETE FROM body WHERE record NOT IN (SELECT seq FROM record)")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert answered(site, "outbox", "show", waits)["state"] == "quarantined"
+    assert answered(site, "outbox", "show", refusing)["state"] == "ready"
 
 
 def test_an_export_is_refused_before_a_passphrase_is_asked_for(site: Site, tmp_path: Path) -> None:

@@ -70,9 +70,15 @@ def of_verification(vault: Vault, verification: Verification, now: datetime) -> 
 
 
 def insert_within(connection: sqlite3.Connection, row: Sealed) -> bool:
-    """Write a row within the caller's transaction; one that is there, open or closed, stays: then False."""
+    """Write a row within the caller's transaction; one that is there, open or closed, stays: then False.
+
+    Only what was handed over opens again: it came back.
+    """
     done = connection.execute(
-        "INSERT OR IGNORE INTO followup (id, opened_at, reason, wrapped_key, sealed) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO followup (id, opened_at, reason, wrapped_key, sealed) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET opened_at = excluded.opened_at, reason = excluded.reason, "
+        "wrapped_key = excluded.wrapped_key, sealed = excluded.sealed, "
+        "closed_at = NULL, closed_by = NULL, closed_how = NULL WHERE closed_how = 'moved'",
         (row.id, row.opened_at, row.reason, row.wrapped_key, row.sealed),
     )
     return done.rowcount > 0

@@ -159,8 +159,11 @@ def _take_record(
     if meta["state"] == "discarded" and meta["closed_as"] is None:  # exported by a version before the fourth
         meta["closed_as"], meta["closed_why"] = closing(meta["closed_why"], meta["superseded_by"])
     with transaction(connection, durable=True):
-        if _has(connection, meta["id"]):
+        there = connection.execute("SELECT * FROM record WHERE id = ?", (meta["id"],)).fetchone()
+        if there is not None and (there["closed_as"] != "moved" or meta["closed_as"] == "moved"):
             return False
+        if there is not None:
+            _make_way(connection, there)
         if bodies:
             number = json.loads(bodies["facts"])["number"]
             _insert_whole(connection, vault, meta, bodies, pseudonym(number))
@@ -173,6 +176,15 @@ def _take_record(
         if head.get("followup") is not None:
             followups.insert_within(connection, followups.of_import(vault, meta["id"], head["followup"]))
     return True
+
+
+def _make_way(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
+    """Let a record come back that was handed over: what is left of it counts like an expired row."""
+    for table in ("body", "receipt", "attempt"):
+        connection.execute(f"DELETE FROM {table} WHERE record = ?", (row["seq"],))  # noqa: S608 -- three constants
+    connection.execute("DELETE FROM record WHERE seq = ?", (row["seq"],))
+    ledger.freed(connection, row["size"])
+    ledger.count_expired(connection, "discarded", 1, known=True)
 
 
 def _id(head: Mapping[str, Any]) -> Any:
