@@ -12,16 +12,23 @@ from typing import Any
 
 import pytest
 from admin_support import answered, history
+from console_support import configuration
 from e2e_support import Site, wait_for
 
 import agent
 from agent import room
+from agent.board import Board
 from agent.catalogue import entries
 from agent.cli.doctor_words import LABELS
 from agent.clock import SystemClock
 from agent.config import Config, load
+from agent.console import it
+from agent.console.figures import Figures
+from agent.control.protocol import Caller
+from agent.control.verbs import Powers, handlers
 from agent.ops import conditions, devices, doctor, down, host, machine, reach
 from agent.ops.checking import Blocked
+from agent.ownership import owning
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=timezone.utc)
 CODE = re.compile(r"[EW][1-8]\d{3}")
@@ -233,3 +240,22 @@ def test_beside_a_daemon_both_tell_the_same_and_without_one_what_can_be_known(tm
     assert {"W7307", "W8612", "W3128"} <= by_status
     alone = {name for code, name in by_doctor.items() if code not in by_status}
     assert alone <= set(doctor.PROBES) | set(down.NOT_KNOWN)
+
+
+def test_the_tab_for_it_tells_what_status_tells(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    with owning(config, SystemClock()) as own:
+        board = Board(SystemClock())
+        board.event("E1103", port="/dev/x")
+        board.post("reader", state="down", code="E1103", facts={"port": "/dev/x"})
+        powers = Powers(own, board=board, config=lambda: config)
+        shown = it.overview(powers, board, Figures(powers, SystemClock()), SystemClock(), "zh")
+        report = handlers(powers)["status"]({}, Caller(0, 1))
+        told = {problem.code for problem in conditions.problems(report, own.clock.now())}
+    codes = [problem["code"] for problem in shown["problems"]]
+    assert {"W7306", "W7307", "E1103"} <= set(codes)
+    assert told - {"W2425"} == set(codes), (
+        "whether a threshold was tried the engine itself says, once it is up"
+    )
+    assert shown["problems"][0]["title"] == "读卡器已断开（/dev/x）"
+    assert "facts" not in shown["topics"]["reader"]

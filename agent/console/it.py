@@ -50,8 +50,8 @@ def overview(powers: Powers, board: Board, figures: Figures, clock: Clock, lang:
 
 
 def _topic(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a part's state; "ok" where it says nothing else."""
-    return {key: value for key, value in state.items() if value not in (None, "")}
+    """Return a part's state; "ok" where it says nothing else. What its fault is about the sentence says."""
+    return {key: value for key, value in state.items() if key != "facts" and value not in (None, "")}
 
 
 def _report(

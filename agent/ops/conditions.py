@@ -8,7 +8,7 @@ asks or reads what a glance must not, is named in `doctor.PROBES`, with the reas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -73,19 +73,26 @@ class Condition:
 
 def problems(report: Report, now: datetime) -> list[Problem]:
     """Return what is wrong, each code once: that and why the daemon is down, then errors, then the rest."""
-    others = sorted(_found(CONDITIONS, report, now), key=lambda problem: ORDER.index(problem.severity))
-    found: dict[str, Problem] = {}
-    for problem in [*_found(WHY_DOWN, report, now), *others]:
-        found.setdefault(problem.code, problem)
-    return list(found.values())
+    return _each_once([*_found(WHY_DOWN, report, now), *_in_order(_found(CONDITIONS, report, now))])
+
+
+def _in_order(found: Iterable[Problem]) -> list[Problem]:
+    return sorted(found, key=lambda problem: ORDER.index(problem.severity))
+
+
+def _each_once(found: Iterable[Problem]) -> list[Problem]:
+    """Return the first of each code: a part names itself before the screen names it."""
+    told: dict[str, Problem] = {}
+    for problem in found:
+        told.setdefault(problem.code, problem)
+    return list(told.values())
 
 
 def of_topics(topics: Topics, told: Mapping[str, Mapping[str, str]]) -> list[Problem]:
     """Return what is wrong by the board alone; `told`: the latest facts of each code."""
     conditions = (*(one for one in CONDITIONS if one.of in {"topics", "face"}), OUTBOX)
     # No part's word depends on the time: any will do.
-    found = _found(conditions, {"topics": topics, "told": told, "face": {}}, EARLIEST)
-    return sorted(found, key=lambda problem: ORDER.index(problem.severity))
+    return _each_once(_in_order(_found(conditions, {"topics": topics, "told": told, "face": {}}, EARLIEST)))
 
 
 def _found(conditions: tuple[Condition, ...], report: Report, now: datetime) -> Iterator[Problem]:
