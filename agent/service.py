@@ -69,6 +69,8 @@ STOP_S = 4.0
 TICK_S = 1.0
 #: A command without a daemon owns the state directory for a moment; the daemon outwaits it.
 PATIENCE_S = 3.0
+#: A card's small picture is looked at within this, or the desk goes on without.
+CHIP_PICTURE_S = 5.0
 
 
 class Agent:
@@ -94,7 +96,8 @@ class Agent:
             on_engine=self._reports.engine,
         )
         # Apart, so that the desk never waits for a kiosk's picture; neither has a process while at rest.
-        self._pictures, self._chip_pictures = Pictures(clock, self.board), Pictures(clock, self.board)
+        self._pictures = Pictures(clock, self.board)
+        self._chip_pictures = Pictures(clock, self.board, limit_s=CHIP_PICTURE_S)
         self._loan = Loan()
         self.uploader = Uploader(self._uploader_parts())
         self.completion = Completion(self._completion_parts())

@@ -98,6 +98,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "W5112": {**UP, "device": {"device": "7", "unconfirmed": True}},
     "W2425": {**UP, "face": {"code": "W2425"}},
     "W8502": {**UP, "topics": {"intake": {"state": "attention", "code": "W8502", "quarantined": 2}}},
+    "E2308": {**UP, "topics": {"intake": {"state": "down", "code": "E2308", "facts": {"reason": "closing"}}}},
     "E8401": topic("console", "E8401"),
     "E1103": topic("reader", "E1103"),
     "E1301": topic("decoder", "E1301"),

@@ -6,13 +6,14 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from intake_support import HandingIn, base64_of, handing_in, picture, submission
 from outbox_support import NAME, NUMBER
-from pictures_support import HOSTILE_MARK, hostile
+from pictures_support import HOSTILE_MARK, PICTURE_CHILD, hostile
 
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
@@ -265,6 +266,13 @@ def test_a_picture_that_nobody_could_look_at_is_asked_for_again(tmp_path: Path) 
         assert (answer.status_code, answer.json()["code"]) == (503, "E2308")
         assert int(answer.headers["Retry-After"]) > 0
         assert kiosk.own.outbox.counts().accepted == 0
+        topic = kiosk.intake._parts.board.snapshot()["intake"]
+        assert (topic["state"], topic["code"]) == ("down", "E2308"), "status and the page's tab say so"
+        assert topic["facts"] == {"reason": "it ended with status 1"}
+        kiosk.intake._parts = replace(kiosk.intake._parts, accept=PICTURE_CHILD.accepted)
+        assert kiosk.post(submission()).status_code == 201
+        topic = kiosk.intake._parts.board.snapshot()["intake"]
+        assert (topic["state"], topic["code"]) == ("ok", None)
 
 
 def test_a_picture_that_ends_whoever_looks_at_it_is_a_fault_and_the_next_one_is_kept(tmp_path: Path) -> None:

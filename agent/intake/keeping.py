@@ -23,6 +23,7 @@ from agent.intake.faults import Rejected
 from agent.intake.pictures import Accept
 from agent.outbox import Outbox
 from agent.records import FaceResult, Verification
+from agent.vision.pictures import PASSING
 
 log = logs.get(__name__)
 
@@ -72,6 +73,7 @@ class Intake:
         self._untold = 0
         self._counts = dict.fromkeys(("kept", "repeated", "refused"), 0)
         self._quarantined = 0
+        self._hindrance: AgentError | None = None
         self._post()
         self._show("I1001")
 
@@ -97,9 +99,15 @@ class Intake:
         config, sources = parts.config(), fetchers(parts.config(), folder, parts.clock)
         now, uptime = parts.clock.now(), parts.uptime()
         trusted, operator = uptime is None, parts.operator()
-        candidate = interpreted(
-            data, config, self.form, sources, parts.accept, now, trusted=trusted, operator=operator
-        )
+        try:
+            candidate = interpreted(
+                data, config, self.form, sources, parts.accept, now, trusted=trusted, operator=operator
+            )
+        except AgentError as error:
+            if error.code in PASSING:
+                self._hinder(error)
+            raise
+        self._hinder(None)
         if not candidate.verification.clock_trusted:
             candidate = replace(candidate, verification=replace(candidate.verification, uptime=uptime))
         return candidate
@@ -190,9 +198,24 @@ class Intake:
                 self._quarantined = number
                 self._post()
 
+    def _hinder(self, error: AgentError | None) -> None:
+        """Show what keeps results from being taken, until one is understood again."""
+        with self._telling:
+            if error is not None or self._hindrance is not None:
+                self._hindrance = error
+                self._post()
+
     def _post(self) -> None:
+        hindrance = self._hindrance
         code = "W8502" if self._quarantined else None
         state = "attention" if code else "ok"
+        if hindrance is not None:
+            state, code = "down", hindrance.code
         self._parts.board.post(
-            "intake", state=state, code=code, quarantined=self._quarantined, **self._counts
+            "intake",
+            state=state,
+            code=code,
+            facts={} if hindrance is None else dict(hindrance.facts),
+            quarantined=self._quarantined,
+            **self._counts,
         )

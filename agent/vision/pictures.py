@@ -32,6 +32,8 @@ WORK_S = 8.0
 DEATHS = 2
 #: Faults of ours, not of the picture: the same again may succeed.
 PASSING = frozenset({"E2307", "E2308"})
+#: On the board the same trouble stands once in this time: a kiosk that repeats must not push others off it.
+TELL_EVERY_S = 60.0
 
 
 class Pictures:
@@ -58,6 +60,7 @@ class Pictures:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._child: _Child | None = None
+        self._told_at: dict[str, float] = {}
 
     def accepted(self, picture: bytes, bound: int) -> bytes:
         """Return `images.accepted`: a JPEG that may be sent. AgentError E2501 when it cannot fit as well."""
@@ -176,9 +179,16 @@ class Pictures:
 
     def _say(self, code: str, **facts: object) -> None:
         """Tell journal and board; a command, which has no board, tells its errors itself."""
-        if self._board is not None:
-            logs.say(log, code, **facts)
-            self._board.event(code, **{name: str(value) for name, value in facts.items()})
+        if self._board is None:
+            return
+        logs.say(log, code, **facts)
+        now = self._clock.monotonic()
+        with self._lock:
+            due = now - self._told_at.get(code, -TELL_EVERY_S) >= TELL_EVERY_S
+            if due:
+                self._told_at[code] = now
+        if due:
+            self._board.event(code, **facts)
 
 
 class _Child:
