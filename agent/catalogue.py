@@ -60,6 +60,10 @@ def _filled(text: str, lang: str, facts: Mapping[str, object] | None) -> str:
     return _Filling(lang, facts).vformat(text, (), {}) if "{" in text else text
 
 
+#: Facts that are keys of the configuration: `platform` is one there, whatever it is called elsewhere.
+TYPED = frozenset({"key", "keys", "needs"})
+
+
 class _Filling(string.Formatter):
     """Facts as people read them. A missing one must not turn an error message into another error."""
 
@@ -69,7 +73,8 @@ class _Filling(string.Formatter):
     def get_value(self, key: int | str, args: Any, kwargs: Any) -> str:
         if self._facts is None:
             return words.placeholder(str(key), self._lang)
-        return words.said(str(self._facts[str(key)]), self._lang) if key in self._facts else "?"
+        fact = str(self._facts.get(str(key), "?"))
+        return fact if key in TYPED else words.said(fact, self._lang)
 
 
 class _Catalogue(Mapping[str, Entry]):

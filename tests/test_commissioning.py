@@ -123,6 +123,18 @@ def test_what_is_read_out_is_what_would_be_sent_and_names_nobody(site: Site) -> 
     assert (line["bodySm3"], line["bodyLength"]) == (found["body"]["sm3"], found["body"]["length"])
 
 
+def test_what_is_odd_about_a_record_is_read_out_in_chinese(site: Site) -> None:
+    with owned(site) as own:
+        record = put(own, replace(verification(number="450102199001010041"), name="韦" * 12))
+    screen = site.cli("upload", "--dry-run", record).stdout
+    assert "? 可能被拒：姓名（realName）：12 个字符，超过 10" in screen
+    assert "? 可能被拒：证件号码（cardNo）：校验位不对" in screen
+    assert (
+        "realName: 12 characters, VARCHAR(10)"
+        in site.cli("upload", "--dry-run", record, "--lang", "en").stdout
+    )
+
+
 def test_it_is_the_same_beside_a_daemon_and_sends_nothing(site: Site) -> None:
     with owned(site) as own:
         record = put(own, verification())

@@ -104,7 +104,7 @@ def test_a_failure_is_told_once_and_what_needs_it_follows(site: Site) -> None:
     found = examined(site)
     assert (found["port"]["code"], found["reader"]["follows"]) == ("E1101", "port")
     assert (found["line"]["code"], found["certificate"]["follows"]) == ("E4101", "line")
-    assert (found["skew"]["follows"], found["signature"]["follows"]) == ("certificate", "certificate")
+    assert (found["skew"]["follows"], found["signature"]["follows"]) == ("line", "line")
     assert (found["port"]["who"], found["port"]["do"][0][:2]) == ("it", "检查")
     told = site.cli("doctor")
     assert told.returncode == 1

@@ -522,3 +522,19 @@ def test_a_record_costs_two_syncs_from_opened_mark_to_receipt(tmp_path: Path) ->
     syncs = [line for line in lines[start:] if "sync(" in line]
     # Two of its own, and now and then one of a checkpoint; fewer would be a promise not kept.
     assert 40 <= len(syncs) <= 44
+
+
+def test_a_reason_of_a_later_version_keeps_its_record_held_and_nobody_else(tmp_path: Path) -> None:
+    """After a rollback: what the former version cannot judge waits for the later one."""
+    with open_outbox(tmp_path) as outbox:
+        ours, theirs = put(outbox, 2, holds={Hold.OPERATOR: "operator"})
+    with sqlite3.connect(tmp_path / "outbox.db") as file:
+        file.execute(
+            "UPDATE record SET holds = ? WHERE id = ?", ('{"operator": "x", "moon": "full"}', theirs)
+        )
+    file.close()
+    with open_outbox(tmp_path) as outbox:
+        assert [held.id for held in outbox.held()] == [ours]
+        assert outbox.administration.row(theirs).holds == {"operator": "x", "moon": "full"}
+        counts = outbox.counts()
+        assert (counts.held, counts.difference) == (2, 0)

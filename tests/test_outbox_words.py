@@ -57,7 +57,7 @@ def test_what_a_record_lacks_is_retold_in_chinese() -> None:
         assert words.told(kept, "en") == kept
     long = replace(verification(), number="450102199001010041", name="字" * 12)
     assert words.told("; ".join(checks.oddities(long, Conventions())), "zh") == (
-        "realName 有 12 个字，VARCHAR(10)；cardNo 校验位不对"
+        "姓名（realName）：12 个字符，超过 10；证件号码（cardNo）：校验位不对"
     )
     assert words.told("A2301 - 字段有误; xyz", "zh") == "A2301 - 字段有误；xyz"
 

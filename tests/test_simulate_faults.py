@@ -235,9 +235,15 @@ def test_memory_is_bounded_however_long_a_rehearsal_lasts(
 
 
 @pytest.mark.parametrize(
-    "option", [["--fault", "fire=1"], ["--dialect", "sign=hex"], ["--device", "no colon"]]
-)
-def test_wrong_options_of_the_command_are_usage_errors(option: list[str], tmp_path: Path) -> None:
+    ("option", "told"),
+    [
+        (["--fault", "fire=1"], "fire"), (["--dialect", "sign=hex"], "sign"), (["--device", "no colon"], "no colon"),
+        (["--ledger", "/nowhere/at/all"], "--ledger"), (["--port", "TAKEN"], "地址已被占用"),
+    ],
+)  # fmt: skip
+def test_wrong_options_of_the_command_are_usage_errors(
+    platform: SimulatedPlatform, option: list[str], told: str, tmp_path: Path
+) -> None:
     from agent.simulate import site
 
     config = site.build(
@@ -257,5 +263,8 @@ def test_wrong_options_of_the_command_are_usage_errors(option: list[str], tmp_pa
         "--ledger",
         str(tmp_path / "ledger"),
     ]
-    result = CliRunner().invoke(cli, [*arguments, *option])
+    taken = platform.url.rpartition(":")[2]
+    chosen = [taken if one == "TAKEN" else one for one in option]
+    result = CliRunner().invoke(cli, [*arguments, "--lang", "zh", *chosen])
     assert result.exit_code == 2
+    assert told in result.output

@@ -61,6 +61,12 @@ def test_a_fact_reads_as_chinese_and_stays_english_in_english(fact: str, chinese
     assert words.said(fact, "en") == fact
 
 
+@pytest.mark.parametrize("key", ["platform", "device", "platform.base_url", "model", "number", "a, platform"])
+def test_a_key_of_the_configuration_stays_as_it_is_typed(key: str) -> None:
+    assert key in entry("E6014").title("zh", {"key": key, "first": "3:1"})
+    assert key in entry("E8105").title("zh", {"keys": key})
+
+
 def test_a_code_word_is_spelt_out_in_english_too() -> None:
     error = AgentError("I2004", reason="below_threshold")
     assert describe(error, "en") == "faces not compared (below the threshold) (I2004)"
@@ -201,7 +207,7 @@ def test_what_doctor_saw_has_a_name_in_chinese() -> None:
         dicts = [one for value in found for one in ast.walk(value) if isinstance(one, ast.Dict)]
         names |= {key.value for one in dicts for key in one.keys if isinstance(key, ast.Constant)}
     assert len(names) > 20
-    of_a_problem = {"code", "severity", "who", "title", "do"}
+    of_a_problem = {"code", "severity", "who", "title", "do"} | {"topics", "told", "face"}  # and of a report
     assert names - of_a_problem <= set(doctor_words.FACTS) | SHOWN | {"epoch"}
     texts = [*doctor_words.FACTS.values(), *doctor_words.LABELS.values(), *doctor_words.VALUES.values()]
     assert [text for text in texts if text.isascii()] == ["Python", "TLS"]

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from agent.catalogue import AgentError, entry
+from agent.cli import outbox_words
 from agent.cli import platform_words as words
 from agent.cli.asking import agreed
 from agent.cli.options import Settings, Verb, json_option, pass_settings, yes_option
-from agent.cli.outbox_words import STATES
 from agent.cli.screen import device_lines, print_json, shown, table
 from agent.config import Config
 from agent.control.ask import ask
@@ -106,7 +106,7 @@ def upload(settings: Settings, record: str, dry_run: bool, as_json: bool) -> Non
     if as_json:
         print_json(found)
         return
-    state = settings.words(STATES.get(found["state"], (found["state"],) * 2))
+    state = outbox_words.state({"closed_as": None, "state": found["state"]}, settings.language)
     settings.say(f"记录 {record}（{state}）若现在上传：", f"record {record} ({state}), if sent now:")
     _print_request(settings, found)
     click.echo()
@@ -154,7 +154,8 @@ def _print_obstacles(settings: Settings, found: dict[str, Any]) -> None:
         told = entry(problem["code"]).title(settings.language, facts)
         settings.say(f"! 不会发送：{told}", f"! will not be sent: {told}")
     for hold, detail in found["holds"].items():
-        named = settings.words(words.HOLDS.get(hold, (hold, hold)))
-        settings.say(f"! 待补全：{named} {detail}", f"! held: {named} {detail}")
+        lacks = outbox_words.lacking(hold, detail, settings.language)
+        settings.say(f"! 待补全：{lacks}", f"! held: {lacks}")
     for oddity in found["oddities"]:
-        settings.say(f"? 可能被拒：{oddity}", f"? may be refused: {oddity}")
+        odd = outbox_words.told(oddity, settings.language)
+        settings.say(f"? 可能被拒：{odd}", f"? may be refused: {odd}")

@@ -7,6 +7,7 @@ import string
 from collections.abc import Iterable, Mapping
 
 from agent.catalogue import entry
+from agent.words import said
 
 Words = tuple[str, str]  # zh, en
 
@@ -107,14 +108,6 @@ VALUES: Mapping[str, Mapping[str, Words]] = {
 }
 SIZES = {"bytes", "limit", "free", "size"}
 YES, NO = ("是", "yes"), ("否", "no")
-#: Sentences that records keep in English, beside those of the catalogue: pattern -> how they are told.
-KEPT: Mapping[str, str] = {
-    r"(\w+): (\d+) characters, VARCHAR\((\d+)\)": r"\1 有 \2 个字，VARCHAR(\3)",
-    r"(\w+): (\d+) bytes in UTF-8, VARCHAR\((\d+)\)": r"\1 按 UTF-8 为 \2 字节，VARCHAR(\3)",
-    r"cardNo: other characters than digits and letters": r"cardNo 含数字和字母以外的字符",
-    r"cardNo: check digit": r"cardNo 校验位不对",
-    r"cardType: no chip": r"cardType：无芯片证件",
-}
 
 
 def fields_help() -> str:
@@ -167,7 +160,7 @@ def value(key: str, given: object, lang: str) -> object:
     if key in SIZES and isinstance(given, int):
         return size(given)
     if isinstance(given, Mapping):
-        return "; ".join(_lacking(hold, str(what), lang) for hold, what in given.items()) or None
+        return "; ".join(lacking(hold, str(what), lang) for hold, what in given.items()) or None
     if key == "last_detail" and given:
         return told(str(given), lang)
     if isinstance(given, str) and given in VALUES.get(key, {}):
@@ -183,7 +176,8 @@ def size(number: int) -> str:
     return f"{number / 1024**3:.1f} GiB"
 
 
-def _lacking(hold: str, what: str, lang: str) -> str:
+def lacking(hold: str, what: str, lang: str) -> str:
+    """Return what a record lacks, and the reason that was kept with it."""
     words = _of(HOLDS.get(hold, (hold, hold)), lang)
     return f"{words}（{told(what, lang)}）" if lang == "zh" else f"{words} ({what})"
 
@@ -196,16 +190,13 @@ def told(sentence: str, lang: str) -> str:
 
 
 def _retold(part: str) -> str:
-    for pattern, zh in KEPT.items():
-        if match := re.fullmatch(pattern, part):
-            return match.expand(zh)
     from agent.hmpt import checks  # for what records lack, alone
 
     for code in checks.CODES:
-        said = entry(code)
-        if match := re.fullmatch(_pattern(said.texts["en"].title), part):
-            return said.title("zh", match.groupdict())
-    return part
+        told_as = entry(code)
+        if match := re.fullmatch(_pattern(told_as.texts["en"].title), part):
+            return told_as.title("zh", match.groupdict())
+    return said(part, "zh")
 
 
 def _pattern(title: str) -> str:

@@ -102,15 +102,4 @@ NO_LONGER_SIGNS: Words = (
 )
 TIME_IS_RIGHT: Words = ("本机时间正确？", "Is this machine's time right?")
 
-#: Why a record is held, by the stored name.
-HOLDS: Mapping[str, Words] = {
-    "operator": ("缺操作人", "operator missing"),
-    "card_picture": ("证件照片未解码", "card picture not decoded"),
-    "nation": ("缺民族", "nation missing"),
-    "address": ("缺住址", "address missing"),
-    "issuer": ("缺签发机关", "issuing authority missing"),
-    "clock": ("时间不可信", "clock not trusted"),
-    "field": ("字段不合要求", "a field breaks a rule"),
-    "device": ("设备已停用", "the device is out of service"),
-}
 HEADINGS: tuple[Words, ...] = (("项目", "item"), ("值", "value"))

@@ -32,6 +32,7 @@ from agent.hmpt.probing import MAX_REQUESTS, Cause, Conclusion, Search, Try, Why
 from agent.hmpt.readings import Reading, Stage
 from agent.inservice import ENABLED
 from agent.ops.access import as_owner_of
+from agent.words import said
 
 #: A platform in the province is not asked faster than this.
 LEAST_S = 1.0
@@ -226,7 +227,7 @@ class Session:
             click.echo(f"     {what}", err=self.quiet)
 
     def _show_answer(self, reading: Reading) -> None:
-        click.echo(f"     → {reading.shown}", err=self.quiet)
+        click.echo(f"     → {said(reading.shown, self.settings.language)}", err=self.quiet)
         click.echo(f"       {words.means(self.steps[-1][0], reading)[self._column]}", err=self.quiet)
 
     def write_down(self, result: str) -> None:
@@ -266,7 +267,10 @@ class Session:
             )
             for proof in words.proofs(reading, already=self._known_before()):
                 click.echo(f"  - {proof[self._column]}")
-            self._say("\n写入配置（保留其余各项）：\n", "\nPaste into the configuration (leave the rest):\n")
+            self._say(
+                "\n并入配置文件中已有的 platform: 之下（代替其中同名的项，保留其余各项）：\n",
+                "\nPut below the platform: that is there (instead of the same keys; leave the rest):\n",
+            )
         else:
             self._say(
                 "\n平台读懂的约定（还不能用，见下）：\n",

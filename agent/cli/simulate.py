@@ -168,7 +168,7 @@ def platform(
     config = settings.config().platform
     secret = keys.read_secret(config.org_app_secret, "platform.org_app_secret").decode()
     ticket = keys.read_secret(config.authorization, "platform.authorization").decode()
-    with _usage():
+    with _usage(), _place():
         simulated = SimulatedPlatform(
             secret,
             config.org_app_id,
@@ -202,6 +202,16 @@ def _usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise misused(str(error)) from None
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """Tell a port that is taken, or a ledger where nothing can be written, as a wrong option."""
+    try:
+        yield
+    except OSError as error:
+        option = "--port" if error.filename is None else "--ledger"
+        raise misused(error.strerror or type(error).__name__, option) from None
 
 
 @contextmanager

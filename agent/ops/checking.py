@@ -76,7 +76,10 @@ def run(checks: Sequence[Check], within_s: float) -> list[Result]:
         # One that is not done by now hangs: what needs it cannot be told to follow from anything else.
         stopped = [name for name in check.needs if name not in results or results[name].failed]
         blocked = bool(stopped) and not check.regardless()
-        results[check.name] = Result(check.name, None, follows=stopped[0]) if blocked else _made(check)
+        # Whoever reads it is told what to mend first, not the last link of the chain.
+        first = next((one.follows for name in stopped if (one := results.get(name)) and one.follows), None)
+        follows = first or (stopped[0] if stopped else None)
+        results[check.name] = Result(check.name, None, follows=follows) if blocked else _made(check)
         done[check.name].set()
 
     for check in checks:

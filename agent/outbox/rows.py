@@ -11,6 +11,9 @@ from datetime import datetime, timezone
 from agent.catalogue import AgentError
 from agent.records import Hold
 
+#: Reasons that this version can judge.
+KNOWN_HOLDS = frozenset(hold.value for hold in Hold)
+
 
 @dataclass(frozen=True)
 class RecordRow:
@@ -153,11 +156,16 @@ def newest(connection: sqlite3.Connection) -> tuple[str, datetime] | None:
 
 
 def held(connection: sqlite3.Connection) -> list[HeldRecord]:
-    """Return every held record, oldest first."""
+    """Return every held record, oldest first.
+
+    One that a later version held for a reason of its own stays out: nobody here can tell when it may go.
+    """
     rows = connection.execute("SELECT id, holds FROM record WHERE state = 'held' ORDER BY seq").fetchall()
+    kept = [(row["id"], json.loads(row["holds"])) for row in rows]
     return [
-        HeldRecord(row["id"], {Hold(name): missing for name, missing in json.loads(row["holds"]).items()})
-        for row in rows
+        HeldRecord(record, {Hold(name): missing for name, missing in holds.items()})
+        for record, holds in kept
+        if holds.keys() <= KNOWN_HOLDS
     ]
 
 

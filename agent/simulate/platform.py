@@ -63,7 +63,11 @@ class SimulatedPlatform:
         self._closing = threading.Event()
         self._count_lock = threading.Lock()
         self.requests = 0  # that reached either interface
-        self._server = _Server(port, self)
+        try:
+            self._server = _Server(port, self)
+        except OSError:
+            self.ledger.close()
+            raise
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="platform", daemon=True
         )
