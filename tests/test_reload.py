@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import codes_seen
 import pytest
 import yaml
 from admin_support import answered, trail
@@ -157,7 +158,9 @@ def test_a_daemon_is_not_told_to_read_another_file_than_its_own(tmp_path: Path) 
 
 def run(site: Site, verb: str, config: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "agent", verb, "--config", config]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=site.folder)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=site.folder)
+    codes_seen.saw(done.stderr)
+    return done
 
 
 def test_another_language_is_spoken_from_the_next_line_on(desk: Desk) -> None:
