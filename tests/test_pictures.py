@@ -145,6 +145,16 @@ def test_one_that_speaks_nonsense_is_ended() -> None:
         assert told(board) == ["W2307"]
 
 
+def test_one_that_falls_silent_and_stays_is_ended() -> None:
+    with looking(hostile("os.close(3); time.sleep(600)")) as (pictures, board):
+        one = started(pictures)
+        with pytest.raises(PhotoError, match="E1303"):
+            pictures.accepted(MARK, BOUND)
+        until(lambda: not one.is_running())
+        assert pictures.accepted(PHOTO, BOUND)
+        assert told(board) == ["W2307"]
+
+
 def test_a_picture_that_keeps_the_processor_busy_is_at_fault_itself() -> None:
     with looking(hostile("while True: pass"), limit_s=60.0, work_s=0.02) as (pictures, board):
         one = started(pictures)

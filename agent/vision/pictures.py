@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ WORK_S = 8.0
 DEATHS = 2
 #: Faults of ours, not of the picture: the same again may succeed.
 PASSING = frozenset({"E2307", "E2308"})
+#: A process that says no more has this long to end.
+LEAVE_S = 1.0
 #: On the board the same trouble stands once in this time: a kiosk that repeats must not push others off it.
 TELL_EVERY_S = 60.0
 
@@ -229,7 +232,11 @@ class _Child:
 
     def ended(self) -> int:
         """Wait for its end and return the status; 0 is its own will."""
-        status = self._process.wait()
+        try:
+            status = self._process.wait(LEAVE_S)
+        except subprocess.TimeoutExpired:  # it fell silent and stays
+            self.kill()
+            status = self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             # What was not written any more is thrown away.
             with contextlib.suppress(OSError):
