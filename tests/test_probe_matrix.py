@@ -333,7 +333,9 @@ def test_a_bus_that_words_its_errors_as_json_is_no_platform_either(
 
 
 @pytest.mark.parametrize("fault", ["bom", "slow"])
-def test_what_does_not_stand_in_the_way(fault: str) -> None:
+def test_what_does_not_stand_in_the_way(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Slow beside an answer's usual time, and far from its limit on a busy machine.
+    monkeypatch.setattr("agent.simulate.platform.DRIP_S", 0.001)
     with served({}, SECRET) as platform:
         platform.faults = Faults(on="all", **{fault: 1})
         assert probe(platform).end.cause is None
