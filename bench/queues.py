@@ -108,7 +108,13 @@ class Storage(Queue):
     def put(self, payload: bytes) -> None:
         meta = {**_meta(), "size": len(payload), "wrapped_key": b""}
         self._owner.run(
-            partial(intake.insert, meta=meta, bodies={"picture:camera": payload}, max_bytes=NO_LIMIT)
+            partial(
+                intake.insert,
+                meta=meta,
+                bodies={"picture:camera": payload},
+                followup=None,
+                max_bytes=NO_LIMIT,
+            )
         )
 
     def fill(self, payload: bytes, count: int) -> None:
