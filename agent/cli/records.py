@@ -278,8 +278,8 @@ def verify(settings: Settings, as_json: bool) -> None:
         print_json(result)
     else:
         settings.say(
-            f"已读 {checked} 条，不可读 {len(faults)} 条，账目差额 {difference}",
-            f"{checked} read, {len(faults)} unreadable, difference {difference}",
+            f"未送达的记录已读 {checked} 条，不可读 {len(faults)} 条；账目差额 {difference}",
+            f"{checked} undelivered records read, {len(faults)} unreadable; difference {difference}",
         )
         if tables is not None:
             settings.say(f"索引表有误：{tables}", f"the small tables are damaged: {tables}")
