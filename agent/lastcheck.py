@@ -1,4 +1,4 @@
-"""What `status` found when it checked a configuration: to check takes longer than all the rest of it.
+"""What was found when a configuration was checked last: to check takes longer than all the rest of `status`.
 
 A file beside the records, like the last run's. It holds of one file of these very bytes, judged by this very
 version; of any other it says nothing, and one that is torn or not to be written costs the time, no more.

@@ -17,6 +17,7 @@ from e2e_support import Site, wait_for
 from outbox_support import NAME, NUMBER, damage_body, verification
 
 from agent.config import load
+from agent.control.changing import AT_ONCE
 from agent.outbox import SettleLater
 from agent.outbox.owner import mark_damaged
 
@@ -98,6 +99,35 @@ def test_a_refused_record_is_sent_again_or_corrected(site: Site) -> None:
     (line,) = [line for line in trail(site) if line["what"] == "record.amended"]
     assert line["fields"] == "operationUser"
     assert "王医生" not in json.dumps(trail(site), ensure_ascii=False)
+
+
+def test_everything_set_aside_with_one_code_is_sent_again_at_once(site: Site) -> None:
+    with owned(site) as own:
+        lost = put(own, verification())
+        own.outbox.administration.set_aside(lost, "E7101")
+    damage_body(Path(load(site.config).state_dir))
+    ids = history(site)
+    with owned(site) as own:
+        many = [put(own, verification()) for _ in range(AT_ONCE)]
+        for record in many:
+            own.outbox.administration.set_aside(record, "E7101")
+    again = site.cli("outbox", "retry", "--code", "e7101", "--json")
+    assert again.returncode == 1, again.stderr
+    records = json.loads(again.stdout)
+    assert [row["id"] for row in records] == [lost, *many]
+    assert {row["state"] for row in records[1:]} == {"ready"}
+    assert records[0] == {"id": lost, "state": None, "code": "E7101"}
+    assert answered(site, "outbox", "show", ids["parked"])["state"] == "parked"
+    assert "已恢复 0 条，1 条未变" in site.cli("outbox", "retry", "--code", "E7101").stdout
+    good = site.cli("outbox", "retry", "--code", "E5101", "--lang", "en")
+    assert (good.returncode, good.stdout) == (0, "2 go again, 0 stay as they are\n")
+    nothing = site.cli("outbox", "retry", "--code", "E5101", "--lang", "en")
+    assert (nothing.returncode, nothing.stdout) == (0, "nothing was set aside with E5101\n")
+    told = [line["object"] for line in trail(site) if line["what"] == "record.retried"]
+    assert told == [*many, ids["parked"], ids["failed"]]
+    for wrong in ([], [ids["ready"], "--code", "E5101"]):
+        run = site.cli("outbox", "retry", *wrong)
+        assert (run.returncode, "两者取一" in run.stderr) == (2, True), run.stderr
 
 
 def test_a_correction_looks_at_the_record_before_it_asks_for_values(site: Site) -> None:

@@ -278,6 +278,23 @@ def test_a_changed_configuration_is_checked_once_and_then_known(
     assert site.cli("status").returncode == 0, "another content is another file"
 
 
+def test_a_file_that_check_or_a_refused_run_has_judged_is_known(site: Site) -> None:
+    history(site)
+    text = site.config.read_text("utf-8")
+    site.config.write_text(text.replace("lang: zh", "lang: zh  # touched"), "utf-8")
+    assert site.cli("check", "--no-env").returncode == 0
+    assert not set(HEAVY) & imported(site, "status", status=0)
+    broken = text.replace("lang: zh", "lang: zh\nlnag: zh")
+    site.config.write_text(broken, "utf-8")
+    assert site.cli("run").returncode == 78
+    assert not set(HEAVY) & imported(site, "status", status=78)
+    assert "E6016" in site.cli("status").stdout
+    other = site.folder / "draft.yaml"
+    other.write_text(text, "utf-8")
+    assert site.cli("check", "--no-env", str(other)).returncode == 0
+    assert not set(HEAVY) & imported(site, "status", status=78), "a draft takes nobody's place"
+
+
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"of": 1}', '{"of": null, "checked": {"later": 1}}'])
 def test_a_check_that_was_torn_or_is_another_versions_is_made_anew(
     site: Site, junk: str, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,7 @@ from agent.cli import asking
 from agent.cli import outbox_words as words
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings, yes_option
 from agent.cli.screen import print_json, table
+from agent.cli.speech import misused
 
 STATS = (
     *("waiting", "ready", "sending", "held", "parked", "quarantined", "delivered"),
@@ -156,14 +157,43 @@ def find(settings: Settings, as_json: bool) -> None:
 
 
 @outbox.command()
-@click.argument("record")
+@click.argument("record", required=False)
+@click.option("--code", default=None, help="所有以此代码搁置的记录 / all that were set aside with this code")
 @json_option
 @pass_settings
-def retry(settings: Settings, record: str, as_json: bool) -> None:
-    """重新上传被拒或隔离的记录 / send a parked or quarantined record again."""
+def retry(settings: Settings, record: str | None, code: str | None, as_json: bool) -> None:
+    """重新上传被拒或无法读取的记录 / send a parked or unreadable record again, or all of one code."""
+    if (record is None) == (code is None):
+        raise misused("one of the two: RECORD or --code")
+    if code is not None:
+        _retry_all(settings, code.strip().upper(), as_json=as_json)
+        return
     result = settings.ask("outbox.retry", {"id": record})
     said = words.state(result, settings.language)
     report(settings, result, f"已恢复为：{said}", f"it is {said} again", as_json=as_json)
+
+
+def _retry_all(settings: Settings, code: str, *, as_json: bool) -> None:
+    """Send all of one code again; exit 1 when some of them stay as they are."""
+    records: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        part = settings.ask("outbox.retry_all", {"code": code, "after": after})
+        records += part["records"]
+        after = part["next"]
+    stay = [row for row in records if row["state"] is None]
+    sent = len(records) - len(stay)
+    if as_json:
+        print_json(records)
+    elif not records:
+        settings.say(f"没有以 {code} 搁置的记录", f"nothing was set aside with {code}")
+    else:
+        zh, en = f"已恢复 {sent} 条，{len(stay)} 条未变", f"{sent} go again, {len(stay)} stay as they are"
+        settings.say(zh, en)
+        if stay:
+            _rows(settings, ("id", "code"), stay)
+    if stay:
+        raise SystemExit(1)
 
 
 AMEND = f"""更正被拒的记录 / correct a refused record: a new one takes its place, the old one stays as it was.

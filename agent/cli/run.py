@@ -17,6 +17,7 @@ from agent.config.findings import in_order
 from agent.config.loader import File, read
 from agent.control import NotRunning, call
 from agent.control.client import SYSTEM_STATE
+from agent.ops import judged
 
 CONFIG_WRONG = 78
 
@@ -40,6 +41,7 @@ def run(settings: Settings) -> None:
         wrong, state_dir = next(one for one in error.findings if one.fatal), settings.state_dir()
         if state_dir is not None:
             lastrun.refused(state_dir, SystemClock(), wrong.code, wrong.facts)
+            judged.judge(settings.config_path, state_dir)
         raise
 
 
@@ -51,7 +53,10 @@ def run(settings: Settings) -> None:
 def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) -> None:
     """检查配置文件 / check the configuration; exit 78 when something is wrong."""
     path = file or settings.config_path
+    digest, state_dir = lastrun.digest(path), settings.state_dir()
     found = read(path)
+    if path == settings.config_path and state_dir is not None:
+        judged.note(path, state_dir, digest, found.config, found.findings)
     findings = list(found.findings)
     if settings.lang is None and found.config is not None:
         settings.lang = found.config.lang

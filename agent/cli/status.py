@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent import lastcheck, lastrun
-from agent.catalogue import LANGUAGES, AgentError, entries, entry
+from agent.catalogue import AgentError, entries, entry
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json, shown
 from agent.clock import SystemClock
@@ -130,8 +130,8 @@ def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], Che
     """Return how things are without a daemon, and what is wrong with the configuration.
 
     The file is checked only where it is neither the one that the last daemon ran nor the one that was checked
-    last: checking takes longer than all the rest. One that does not even say where the state is ends the
-    command, unless Nagios asked.
+    last, by whatever command: checking takes longer than all the rest. One that does not even say where
+    the state is ends the command, unless Nagios asked.
     """
     state_dir = settings.state_dir()
     if state_dir is None:
@@ -148,27 +148,9 @@ def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], Che
 
 
 def _checked(settings: Settings, state_dir: Path) -> Checked:
-    """Check the file, and note for the next time what it is like."""
-    from agent.config import examine
-    from agent.config.schema import OutboxSection
-    from agent.live import fingerprint
-    from agent.ops.access import as_owner_of
+    from agent.ops.judged import judge
 
-    digest = lastrun.digest(settings.config_path)
-    config, findings = examine(settings.config_path)
-    wrong = [finding for finding in findings if finding.fatal]
-    checked = Checked(
-        "" if config is None else fingerprint(config),
-        OutboxSection().max_bytes if config is None else config.outbox.max_bytes,
-        _told(wrong[0]) if wrong else None,
-        {lang: [finding.line(lang) for finding in wrong] for lang in LANGUAGES},
-        {lang: [finding.as_json(lang) for finding in wrong] for lang in LANGUAGES},
-    )
-    # Of what changed meanwhile nothing is known; what cannot be read may be readable the next time.
-    if digest and digest == lastrun.digest(settings.config_path):
-        with as_owner_of(state_dir):
-            lastcheck.note(state_dir, settings.config_path, digest, checked)
-    return checked
+    return judge(settings.config_path, state_dir)
 
 
 def _told(error: CodedError | Finding) -> dict[str, Any]:

@@ -15,12 +15,17 @@ from agent.records import ENTERED, Hold, PictureKind, Verification
 from agent.verify import lacking
 
 MAX_REASON = 200
+#: So many records one question sends again: each is a synced commit and a line of the trail.
+AT_ONCE = 50
 
 
 def verbs(powers: Powers) -> dict[str, Handler]:
     """Return the verbs of this file."""
     return {
         "outbox.retry": lambda args, caller: _retry(powers, str(args["id"]), caller),
+        "outbox.retry_all": lambda args, caller: _retry_all(
+            powers, str(args["code"]), int(args["after"]), caller
+        ),
         "outbox.amendable": lambda args, _caller: _amendable(powers, str(args["id"])),
         "outbox.amend": lambda args, caller: _amend(powers, str(args["id"]), dict(args["changes"]), caller),
         "outbox.discardable": lambda args, _caller: _discardable(powers, str(args["id"])),
@@ -35,6 +40,22 @@ def _retry(powers: Powers, record: str, caller: Caller) -> dict[str, Any]:
     powers.own.audit.append("record.retried", who=caller.name, target=record, durable=True)
     powers.record_ready()
     return {"id": record, "state": state}
+
+
+def _retry_all(powers: Powers, code: str, after: int, caller: Caller) -> dict[str, Any]:
+    """Send some of what was set aside with a code again; `next` is where to go on, None at the end.
+
+    A record that still cannot be read, or that somebody else has just dealt with, stays and is told with its
+    own code.
+    """
+    found = powers.own.outbox.administration.set_aside_with(code, after, AT_ONCE)
+    records: list[dict[str, Any]] = []
+    for _, record in found:
+        try:
+            records.append(_retry(powers, record, caller))
+        except AgentError as error:
+            records.append({"id": record, "state": None, "code": error.code})
+    return {"records": records, "next": found[-1][0] if len(found) == AT_ONCE else None}
 
 
 def _amendable(powers: Powers, record: str) -> dict[str, Any]:

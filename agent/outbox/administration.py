@@ -39,6 +39,10 @@ class Administration:
         """Return the newest records."""
         return self._owner.run(partial(rows.list_records, state=state, limit=limit))
 
+    def set_aside_with(self, code: str, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return number and id of what was set aside with this code, oldest first, behind `after`."""
+        return self._owner.run(partial(rows.set_aside, code=code, after=after, limit=limit))
+
     def newest(self) -> tuple[str, datetime] | None:
         """Return the person, as keyed pseudonym, and the time of the record made last; None without any."""
         return self._owner.run(rows.newest)

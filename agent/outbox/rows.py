@@ -149,6 +149,16 @@ def list_records(connection: sqlite3.Connection, state: str | None, limit: int) 
     return [record_row(row) for row in rows]
 
 
+def set_aside(connection: sqlite3.Connection, code: str, after: int, limit: int) -> list[tuple[int, str]]:
+    """Return number and id of what was parked or quarantined with this code, oldest first, behind `after`."""
+    rows = connection.execute(
+        "SELECT seq, id FROM record WHERE state IN ('parked', 'quarantined') AND seq > ? AND last_code = ? "
+        "ORDER BY seq LIMIT ?",
+        (after, code, limit),
+    )
+    return [(row["seq"], row["id"]) for row in rows]
+
+
 def newest(connection: sqlite3.Connection) -> tuple[str, datetime] | None:
     """Return person and time of the record made last; None without any."""
     row = connection.execute("SELECT person, created_at FROM record ORDER BY seq DESC LIMIT 1").fetchone()
