@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WEIGHTS := $(VENV)/share/kiosk-agent/weights/.ready
 BENCH := $(VENV)/.bench
-TOOLS := $(VENV)/.tools
+TOOLS := $(VENV)/tools/.ready
 ARGS ?=
 
 .PHONY: demo test lint bench soak docs package lock clean
@@ -60,9 +60,11 @@ $(BENCH): bench/requirements.lock | $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	touch $@
 
-# What lists the parts of a package; only building one needs it.
+# What lists the parts of a package; only building one needs it. Apart from the rest: requests loads a chardet
+# wherever it finds one, and the daemon would be measured and tested with ten megabytes that nobody is given.
 $(TOOLS): packaging/tools.lock | $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r packaging/tools.lock
+	$(BIN)/python -m venv $(VENV)/tools
+	$(VENV)/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes -r packaging/tools.lock
 	touch $@
 
 lock:  ## renew the locks; needs uv

@@ -39,7 +39,7 @@ def write(program: Path, folder: Path, version: str) -> None:
 
 def _bill(packages: Path, weights: Path, place: Path, version: str) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--sv", "1.6"]
+    command = [_lister(), "-m", "cyclonedx_py", "environment", "--output-reproducible", "--sv", "1.6"]
     # The packages' folder stands in for an interpreter: cyclonedx-py asks one for its path, nothing else.
     asked = place.parent / "ask-path"
     asked.write_text(f"#!/bin/sh\necho '{json.dumps([str(packages)])}'\n", "utf-8")
@@ -57,6 +57,12 @@ def _bill(packages: Path, weights: Path, place: Path, version: str) -> None:
     }
     bill["components"] += [_model(path) for path in sorted(weights.glob("*.onnx"))]
     place.write_text(json.dumps(bill, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _lister() -> str:
+    """Return the interpreter that has cyclonedx-py: that of `make`'s environment for it, else this one."""
+    apart = Path(sys.prefix) / "tools/bin/python"
+    return str(apart) if apart.exists() else sys.executable
 
 
 def _model(path: Path) -> dict[str, object]:
