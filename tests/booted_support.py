@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import codes_seen
+
 #: A step that takes longer than this on a shared machine is hung.
 PATIENCE_S = 180.0
 #: The packages' dependencies among them: the systems cannot fetch any.
@@ -150,6 +152,8 @@ class Machine:
         done = subprocess.run(
             self._entered(command), capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
+        if "explain" not in command:  # which tells of codes that nobody met
+            codes_seen.saw(done.stdout, done.stderr)
         if check:
             assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done
@@ -168,6 +172,7 @@ class Machine:
                         os.write(ours, waiting.pop(0))
             assert process.wait(PATIENCE_S) == 0, shown.decode()
         os.close(ours)
+        codes_seen.saw(shown.decode())
         return shown.decode()
 
     def show(self, name: str, unit: str = "kiosk-agent") -> str:
@@ -178,9 +183,15 @@ class Machine:
         """Return the agent's journal."""
         return self.run("journalctl", "--no-pager", "-u", "kiosk-agent", *options, check=False).stdout
 
+    def _met(self) -> None:
+        """Hand the recorder what the agent told, read by a test or not; a system that is broken tells nothing."""
+        with contextlib.suppress(subprocess.SubprocessError):
+            self.journal("--output=cat", "--output-fields=AGENT_CODE")
+
     def power_off(self) -> None:
         """Bring it down in order."""
         assert self._process is not None
+        self._met()
         self.run("systemctl", "poweroff", check=False)
         self._process.wait(PATIENCE_S)
         self._process = None
@@ -188,6 +199,7 @@ class Machine:
     def power_cut(self) -> None:
         """End every process at once, as a pulled plug does; what was not synced yet is not lost here."""
         assert self._process is not None
+        self._met()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.leader or self._process.pid, signal.SIGKILL)
         try:

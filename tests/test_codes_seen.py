@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import codes_seen
 import pytest
+from booted_support import Machine
 
 from agent import logs
 from agent.board import Board
@@ -39,6 +42,25 @@ def test_every_way_in_which_a_code_comes_into_being_is_heard(heard: set[str]) ->
     assert heard == {"E1101", "I8002", "E1103", "W2001", "E6016", "E3101"}
     assert codes_seen.never_met(heard) == sorted(set(entries()) - heard)
     assert codes_seen.never_met(entries()) == []
+
+
+def test_what_is_told_inside_a_booted_system_is_heard(
+    heard: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(_machine: Machine, command: Sequence[str]) -> list[str]:
+        return ["echo", "I8001\nE3104"] if command[0] == "journalctl" else [*command]
+
+    monkeypatch.setattr(Machine, "_entered", here)
+    system = object.__new__(Machine)
+    system.run("sh", "-c", "echo [E3101]; echo [E3102] >&2; exit 1", check=False)
+    system.run("echo", "explain", "E8302")
+    system.type(["sh", "-c", "echo [E3103]"], [])
+    assert heard == {"E3101", "E3102", "E3103"}
+    # What no test reads is read before the end.
+    process = system._process = subprocess.Popen(["sleep", "60"])
+    system.power_cut()
+    assert process.returncode == -signal.SIGKILL
+    assert heard == {"E3101", "E3102", "E3103", "I8001", "E3104"}
 
 
 SUITE = """
