@@ -22,7 +22,6 @@ from agent.clock import Clock, SystemClock
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
 from agent.config import Config
-from agent.config.schema import Camera
 from agent.console import Console, Page
 from agent.console.server import Part
 from agent.console.view import public
@@ -86,7 +85,7 @@ class Agent:
         self._client = PlatformClient(self.live.config, identity(config), clock, signing, self._on_time)
         self._reports = Reports(self.live.config, self.board, lambda: own.outbox.setting(acceptance.SETTING))
         self._vision = Vision(
-            _camera(config),
+            config.own_camera,
             config.face,
             config.images,
             clock,
@@ -119,7 +118,8 @@ class Agent:
         kek = self.own.outbox.administration.kek_id
         audit.append("keys.loaded", who="service", target="keys", key=kek, own_files=files, durable=True)
         changes.note(self.own, config)
-        self._vision.start()
+        if config.has_desk:
+            self._vision.start()  # without a desk, a card's picture that comes late starts it
         self._supervisor.start()
 
     def stop(self) -> None:
@@ -154,7 +154,7 @@ class Agent:
             self.intake.form = form
         if (before.face, before.images) != (config.face, config.images):
             password = keys.camera_password(config)
-            self._vision.reconfigure(_camera(config), config.face, config.images, password)
+            self._vision.reconfigure(config.own_camera, config.face, config.images, password)
         logs.reconfigure(config.lang, config.logging.level)
         self.completion.wake()
         self.uploader.reconsider()
@@ -231,7 +231,7 @@ class Agent:
             "console": self.console.run,
         }
         config = self.live.config()
-        if config.reader.source == "none":
+        if not config.has_desk:
             del work["station"]
         if config.console.listen == "none":
             del work["console"]
@@ -301,12 +301,6 @@ class Agent:
         self.own.time.checked(skew_s, correct=self.live.config().platform.correct_skew)
         if not believed:
             self.completion.wake()
-
-
-def _camera(config: Config) -> Camera:
-    """Return the camera to open: without a reader none, for it belongs to the kiosk's own program."""
-    alone = config.reader.source == "none"
-    return config.camera.model_copy(update={"source": "none"}) if alone else config.camera
 
 
 def _intake_token(config: Config) -> bytes:

@@ -93,6 +93,18 @@ def test_everything_that_is_missing_is_told_at_its_key_at_once_and_in_order(
     assert told(site, "--no-env") == []
 
 
+def test_what_only_a_desk_needs_is_not_missed_where_a_kiosk_compares(site: Site, tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {
+        "face.weights_dir": str(tmp_path),
+        "face.liveness.command": ["/nowhere/liveness"],
+    }
+    wrong |= {"reader.photo_decoder": {"kind": "command"}, "intake.folder": str(tmp_path)}
+    changed(site, wrong)
+    assert {code for code, *_ in told(site)} == {"E2201", "E6058"}
+    changed(site, {"reader.source": "none"})
+    assert told(site) == []
+
+
 def test_a_key_that_stands_nowhere_is_told_at_its_section(site: Site) -> None:
     changed(site, {"reader.photo_decoder": {"kind": "command"}})
     assert told(site) == [("E6058", *place_of(site, "reader.photo_decoder"))]

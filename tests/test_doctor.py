@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -349,6 +349,25 @@ def test_a_camera_that_is_not_there_is_told_without_its_password(config: Config)
     assert result.code == "E2101"
     assert "hunter2" not in str(result.facts)
     assert "nurse" not in str(result.facts)
+
+
+def test_where_a_kiosk_compares_its_devices_are_not_ours_to_look_at(config: Config, tmp_path: Path) -> None:
+    stranger = Account("x", 65534, frozenset())
+    desk = changed(config, "face", weights_dir=str(tmp_path))
+    desk = changed(desk, "camera", source="/dev/video-nowhere")
+
+    def found(config: Config) -> list[str | None]:
+        looks: list[Callable[[], Found]] = [
+            lambda: devices.reader_port(config, stranger, daemon=False),
+            lambda: devices.reader(config),
+            lambda: devices.camera_device(config, stranger, daemon=False),
+            lambda: devices.camera_frame(config),
+            lambda: devices.models(config),
+        ]
+        return [run([Check("it", look)], 60)[0].code for look in looks]
+
+    assert found(desk) == ["E1101", "E1101", "E2101", "E2101", "E2201"]
+    assert found(changed(desk, "reader", source="none")) == [None] * 5
 
 
 # --- the way to the platform ------------------------------------------------------------------------

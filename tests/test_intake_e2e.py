@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import psutil
 import pytest
 import requests
 from e2e_support import PATIENCE_S, Site, free_port, wait_for
 from intake_support import PATH, TOKEN, base64_of, picture, submission
 from outbox_support import NAME, NUMBER
+from vision_support import card, need_weights
 
+from agent import images
 from agent.simulate import portraits
 
 STOP_S = 5.0
@@ -202,6 +205,42 @@ def test_the_daemon_itself_decodes_no_picture_whatever_becomes_of_it(tmp_path: P
         assert "libcrypto" in loaded, "that is the place where libraries show"
         assert daemon.terminate(STOP_S) == 0
     assert not re.search(r"\[(E8101|E13\d\d|E23\d\d|W2307)\]", kiosk.site.log()), "nothing else went wrong"
+
+
+def children(pid: int) -> set[str]:
+    """Return which of our programs a daemon has started."""
+    return {child.cmdline()[-1] for child in psutil.Process(pid).children()}
+
+
+def test_without_a_desk_nothing_looks_at_faces_until_a_cards_picture_comes_late(tmp_path: Path) -> None:
+    need_weights()
+    chip, port = tmp_path / "chip.jpg", str(tmp_path / "site/reader")
+    decoder = {"kind": "command", "command": ["/bin/cat", str(chip)]}
+    kiosk = Kiosk(tmp_path, {"reader": {"port": port, "poll_interval_s": 0.3, "photo_decoder": decoder}})
+    with kiosk.site.daemon() as daemon, kiosk.site.registrar(1):
+        wait_for("a card is kept, its picture not decoded", lambda: len(kiosk.site.kept()) == 1)
+        assert "agent.vision.child" in children(daemon.pid)
+    written = kiosk.site.config.read_text("utf-8")
+    kiosk.site.config.write_text(written.replace("reader:\n", "reader:\n  source: none\n"), "utf-8")
+    with kiosk.site.platform(), kiosk.site.daemon() as daemon:
+        wait_for("the daemon listens", kiosk.up)
+        # What the kiosk hands in waits for nothing of that, and nobody is asked to try a threshold.
+        assert kiosk.post(submission()).status_code == 201
+        wait_for("it arrives", lambda: len(kiosk.site.accepted()) == 1)
+        assert children(daemon.pid) == {"agent.vision.picture_child"}
+        looks = json.loads(kiosk.site.cli("status", "--json").stdout)
+        assert not {problem["code"] for problem in looks["problems"]} & {"W2423", "W2425"}
+        refused = kiosk.site.cli("capture", "--out", str(tmp_path / "x.jpg"))
+        assert (refused.returncode, "E2101" in refused.stderr) == (69, True), "the camera is the kiosk's"
+        # The decoder has come to work.
+        portrait = cv2.resize(images.decode(card()), (102, 126))
+        chip.write_bytes(cv2.imencode(".jpg", portrait)[1].tobytes())
+        assert kiosk.site.cli("reload").returncode == 0
+        wait_for("the card's record arrives", lambda: len(kiosk.site.accepted()) == 2)
+        assert "agent.vision.child" in children(daemon.pid)
+        late = [json.loads(line) for line in kiosk.site.ledger.read_text("utf-8").splitlines()][-1]
+        assert late["faceResult"] == "1", "compared after all"
+        assert daemon.terminate(STOP_S) == 0
 
 
 def test_the_token_follows_a_reload_and_a_bad_mapping_keeps_the_old_one(tmp_path: Path) -> None:

@@ -336,9 +336,12 @@ def test_a_folder_that_is_gone_is_told_once_and_comes_back(
         for _ in range(10):
             assert turns.acquire(timeout=30)
         assert [event.code for event in site.board.events()] == ["E8531"]
+        shown = site.board.snapshot()["intake"]
+        assert (shown["state"], shown["code"]) == ("down", "E8531")
+        assert set(shown["facts"]) == {"path", "reason"}
         (hidden / "a.json").write_text(json.dumps(submission()), "utf-8")
         hidden.rename(site.path)
-        while (site.path / "a.json").exists():
+        while (site.path / "a.json").exists() or site.board.snapshot()["intake"]["state"] != "ok":
             assert turns.acquire(timeout=30)
     finally:
         stop.set()

@@ -24,14 +24,15 @@ from vision_support import card, need_weights, picture, still, until, vision
 
 from agent import images
 from agent.catalogue import AgentError
-from agent.config.schema import Face, Images
+from agent.clock import SystemClock
+from agent.config.schema import Camera, Face, Images
 from agent.face import engine
 from agent.records import FaceResult
 from agent.simulate import portraits
 from agent.vision.camera import LiveCamera
 from agent.vision.observe import Observer, Seen, encoded
 from agent.vision.preview import preview
-from agent.vision.process import Observation
+from agent.vision.process import Observation, Vision
 from agent.vision.protocol import MAX_HEADER, WINDOW_S, BrokenStream, Decoder, Message
 from drivers.camera import Frame, View
 
@@ -280,12 +281,14 @@ def test_a_liveness_program_advises_and_decides_nothing(
         assert (tmp_path / "given").read_bytes() == seen.camera_jpeg
 
 
+def children_of(pid: int) -> list[psutil.Process]:
+    # Other tests leave a process behind that looks at pictures, or the resource tracker of a pool.
+    return [one for one in psutil.Process(pid).children() if one.cmdline()[-1:] == ["agent.vision.child"]]
+
+
 def child_of(pid: int) -> psutil.Process:
-    # The pools of other tests leave their resource tracker behind.
-    children = psutil.Process(pid).children()
-    found = [child for child in children if not any("resource_tracker" in word for word in child.cmdline())]
-    assert len(found) == 1
-    return found[0]
+    (found,) = children_of(pid)
+    return found
 
 
 def test_a_child_killed_during_an_attempt_costs_that_attempt_only(tmp_path: Path) -> None:
@@ -299,6 +302,24 @@ def test_a_child_killed_during_an_attempt_costs_that_attempt_only(tmp_path: Path
             eyes.observe(card(), time.monotonic(), 8.0)
         still(tmp_path / "camera.png")
         assert eyes.observe(card(), time.monotonic(), 8.0).verdict.result is FaceResult.PASSED
+
+
+def test_where_nobody_looks_the_first_question_starts_the_child(tmp_path: Path) -> None:
+    need_weights()
+    camera, seen = (
+        Camera(source="none"),
+        cv2.imencode(".jpg", picture(still(tmp_path / "x.png")))[1].tobytes(),
+    )
+    eyes = Vision(camera, Face(engine="none"), Images(), SystemClock(), None, lambda _state: None)
+    with contextlib.closing(eyes):
+        eyes.reconfigure(camera, Face(), Images(), None)
+        assert eyes.preview() is None
+        assert children_of(os.getpid()) == []
+        for _ in range(2):
+            assert eyes.compare(card(), seen).result is FaceResult.PASSED
+        assert child_of(os.getpid()).is_running()
+    with pytest.raises(AgentError, match="E2302"):
+        eyes.compare(card(), seen)
 
 
 def test_a_child_that_hangs_is_killed_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

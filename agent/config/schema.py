@@ -343,6 +343,16 @@ class Config(Section):
     console: Console = Console()
     logging: Logging = Logging()
 
+    @property
+    def has_desk(self) -> bool:
+        """Return whether cards are read and faces compared here; else a kiosk does both and hands in."""
+        return self.reader.source != "none"
+
+    @property
+    def own_camera(self) -> Camera:
+        """Return the camera that is ours to open: none where a kiosk's own program has it."""
+        return self.camera if self.has_desk else self.camera.model_copy(update={"source": "none"})
+
 
 def named_secrets(config: Config) -> dict[str, Secret]:
     """Return every secret that a configuration names, by its key."""

@@ -45,6 +45,8 @@ def verbs(powers: Powers) -> dict[str, Handler]:
 
 def _picture(powers: Powers, caller: Caller) -> dict[str, Any]:
     """Take a picture as at the desk, with no card."""
+    if powers.current().own_camera.source == "none":
+        raise AgentError("E2101", source="none", reason="not there")
     states: list[CameraState] = []
     with _vision(powers, states) as vision:
         seen = vision.picture(PICTURE_S)
@@ -87,7 +89,15 @@ def _accept(powers: Powers, caller: Caller) -> dict[str, Any]:
 
 
 def face_state(powers: Powers) -> dict[str, Any]:
-    """Return which engine is in force and whether the site has accepted its threshold."""
+    """Return which engine is in force and whether the site has accepted its threshold.
+
+    Where a kiosk compares, nothing of it is anybody's trouble: no code.
+    """
+    state = _face_state(powers)
+    return state if powers.current().has_desk else {**state, "code": ""}
+
+
+def _face_state(powers: Powers) -> dict[str, Any]:
     face = powers.current().face
     if face.engine == "none":
         return {"model": None, "threshold": None, "accepted": False, "code": SENTENCES["engine_none"]}

@@ -43,7 +43,7 @@ def _read(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, 
     limit_s = min(float(args.get("seconds", 15.0)), readers.MOST_S)
     recording, personal = bool(args.get("record")), bool(args.get("personal"))
     read: Any
-    if powers.loan is not None and config.reader.source != "none":
+    if powers.loan is not None and config.has_desk:
         read = powers.loan.borrow(limit_s, recording=recording)
     else:
         read = readers.read_one(config, limit_s)

@@ -82,6 +82,7 @@ class Folder:
             try:
                 self.round(heartbeat, stop)
                 self._told = None
+                self._intake.folder_trouble(None)
             except AgentError as error:
                 self._trouble(error)
                 pause_s = TROUBLE_S
@@ -218,7 +219,8 @@ class Folder:
         return sum(not name.endswith(".reason.json") for name in names)
 
     def _trouble(self, error: AgentError) -> None:
-        """Tell trouble once, not at each look."""
+        """Tell trouble once, not at each look; it is shown for as long as it lasts."""
+        self._intake.folder_trouble(error)
         if self._told != error.code:
             self._told = error.code
             logs.say_error(log, error)

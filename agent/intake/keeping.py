@@ -74,6 +74,7 @@ class Intake:
         self._counts = dict.fromkeys(("kept", "repeated", "refused"), 0)
         self._quarantined = 0
         self._hindrance: AgentError | None = None
+        self._folder_trouble: AgentError | None = None
         self._post()
         self._show("I1001")
 
@@ -161,7 +162,7 @@ class Intake:
 
     def _show(self, code: str) -> None:
         """Tell the registrar's screen, which is the desk's own where the agent has a reader."""
-        if self._parts.config().reader.source == "none":
+        if not self._parts.config().has_desk:
             self._parts.board.post("screen", state="ready", code=code)
 
     def refused(self, error: AgentError) -> None:
@@ -198,6 +199,13 @@ class Intake:
                 self._quarantined = number
                 self._post()
 
+    def folder_trouble(self, error: AgentError | None) -> None:
+        """Show what keeps the folder from being emptied: what came from it may be kept all the same."""
+        with self._telling:
+            if error is not None or self._folder_trouble is not None:
+                self._folder_trouble = error
+                self._post()
+
     def _hinder(self, error: AgentError | None) -> None:
         """Show what keeps results from being taken, until one is understood again."""
         with self._telling:
@@ -206,7 +214,7 @@ class Intake:
                 self._post()
 
     def _post(self) -> None:
-        hindrance = self._hindrance
+        hindrance = self._hindrance or self._folder_trouble
         code = "W8502" if self._quarantined else None
         state = "attention" if code else "ok"
         if hindrance is not None:

@@ -38,7 +38,7 @@ _REFUSAL = re.compile(r"no picture|its picture|refused the block|empty picture|e
 
 def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
     """Say whether the configured port is there, may be opened by the service, and is free."""
-    if config.reader.source == "none":
+    if not config.has_desk:
         return NO_DEVICE
     port = config.reader.port
     found = chosen(port, candidates(HERE, port, account))
@@ -51,7 +51,7 @@ def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:
 
 def reader(config: Config) -> Found:
     """Say whether reader and security module answer."""
-    if config.reader.source == "none":
+    if not config.has_desk:
         return NO_DEVICE
     port, baud = config.reader.port, config.reader.baud
     line = SdtReader(open_transport(port, replace(HERE, baud=baud)), time.monotonic, port, baud)
@@ -63,7 +63,7 @@ def reader(config: Config) -> Found:
 
 def decoder(config: Config) -> Found:
     """Say whether the decoder starts and answers. A blank block is no picture: that it says so is well."""
-    if config.reader.source == "none":
+    if not config.has_desk:
         return NO_DEVICE
     chosen = config.reader.photo_decoder
     try:
@@ -79,7 +79,7 @@ def decoder(config: Config) -> Found:
 
 def camera_device(config: Config, account: Account, *, daemon: bool) -> Found:
     """Say whether the camera's device is there, may be opened by the service, and is free."""
-    source = config.camera.source
+    source = config.own_camera.source
     if source == "none":
         return NO_DEVICE
     if source.startswith("rtsp://") or is_file_source(source):
@@ -97,7 +97,7 @@ def camera_device(config: Config, account: Account, *, daemon: bool) -> Found:
 
 def camera_frame(config: Config) -> Found:
     """Say whether the camera delivers a frame."""
-    chosen = config.camera
+    chosen = config.own_camera
     if chosen.source == "none":
         return NO_DEVICE
     password = keys.read_secret(chosen.password, "camera.password").decode() if chosen.password else None
@@ -126,6 +126,8 @@ def pictures() -> Found:
 
 def models(config: Config) -> Found:
     """Say whether the face models are there and unaltered."""
+    if not config.has_desk:
+        return NO_DEVICE
     model = weights.in_use(config.face)
     return None, {"engine": config.face.engine} if model is None else {"model": model}
 

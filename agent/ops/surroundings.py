@@ -113,7 +113,8 @@ def _there(file: File, config: Config) -> Iterator[Finding]:
     yield from _programs(file, config)
     face = config.face
     named = "onnx.model" if face.engine == "onnx" else "weights_dir" if face.weights_dir else "engine"
-    yield from _tried(file, f"face.{named}", lambda: weights.in_use(face))
+    if config.has_desk:
+        yield from _tried(file, f"face.{named}", lambda: weights.in_use(face))
     for name, rights in (("folder", os.R_OK | os.W_OK | os.X_OK), ("pictures", os.R_OK | os.X_OK)):
         path = getattr(config.intake, name)
         reason = None if path is None else _hindrance(path, stat.S_ISDIR, rights)
@@ -157,14 +158,14 @@ def _certificates(file: File, path: str) -> Iterator[Finding]:
 def _programs(file: File, config: Config) -> Iterator[Finding]:
     """What is started or loaded beside us: a photo decoder, a liveness check."""
     decoder, liveness = config.reader.photo_decoder, config.face.liveness
-    if config.reader.source != "none":
+    if config.has_desk:
         if decoder.kind == "command":
             yield from _program(file, "reader.photo_decoder.command", decoder.command)
         if decoder.kind == "library":
             path = decoder.library.path or ""
             yield from _file(file, "reader.photo_decoder.library.path", path, os.R_OK)
             yield from _program(file, "reader.photo_decoder.library.helper", decoder.library.helper)
-    yield from _program(file, "face.liveness.command", liveness.command)
+        yield from _program(file, "face.liveness.command", liveness.command)
 
 
 def _program(file: File, key: str, command: tuple[str, ...]) -> Iterator[Finding]:

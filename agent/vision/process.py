@@ -98,14 +98,20 @@ class Vision:
         self._thread = threading.Thread(target=self._keep_running, name="vision", daemon=True)
 
     def start(self) -> None:
-        """Start the child and the thread that keeps it running."""
-        self._thread.start()
+        """Start the child and the thread that keeps it running, unless they are.
+
+        Whoever asks starts them as well: where nobody is looked at, there is no child until somebody does.
+        """
+        with self._lock:
+            if self._thread.ident is None and not self._closing.is_set():
+                self._thread.start()
 
     def reconfigure(self, camera: Camera, face: Face, images: Images, camera_password: str | None) -> None:
         """Let a fresh child work by other settings; one under way is left."""
         self._settings = _settings(camera, face, images, camera_password)
-        self._replacing.set()
-        self._kill()
+        if self._thread.is_alive():
+            self._replacing.set()
+            self._kill()
 
     def observe(self, card_picture: bytes | None, presented_at: float, limit_s: float) -> Observation:
         """Take pictures from `presented_at` (monotonic) on and compare them with the card's.
@@ -134,8 +140,7 @@ class Vision:
         if not self._turn.acquire(blocking=False):
             raise AgentError("E2305")
         try:
-            if not self._ready.wait(START_S) or self._closing.is_set():
-                raise AgentError("E2302")
+            self._await_child()
             number = next(self._numbers)
             self._drain()
             self._send(Message("compare", {"request": number}, {"card": card, "camera": camera}))
@@ -165,9 +170,14 @@ class Vision:
                     return answer.blobs["jpeg"] or None
         return None
 
-    def _observed(self, card_picture: bytes | None, presented_at: float, limit_s: float) -> Observation:
-        if not self._ready.wait(START_S) or self._closing.is_set():
+    def _await_child(self) -> None:
+        """Wait until there is a child that can be asked. AgentError E2302 where none comes."""
+        self.start()
+        if self._closing.is_set() or not self._ready.wait(START_S) or self._closing.is_set():
             raise AgentError("E2302")
+
+    def _observed(self, card_picture: bytes | None, presented_at: float, limit_s: float) -> Observation:
+        self._await_child()
         number = next(self._numbers)
         values = {"request": number, "presented_at": presented_at, "limit_s": limit_s}
         self._drain()

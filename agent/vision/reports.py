@@ -27,7 +27,7 @@ class Reports:
     def camera(self, state: CameraState) -> None:
         """Tell what became of the camera; without a reader it belongs to the kiosk's own program."""
         config = self._config()
-        if config.reader.source == "none":
+        if not config.has_desk:
             return
         if state.up:
             logs.say(log, "I2002", source=shown(config.camera.source))
