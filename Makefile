@@ -25,7 +25,7 @@ lint: $(READY)  ## style, types, import directions
 	$(BIN)/lint-imports
 
 soak: $(READY) $(WEIGHTS) $(TOOLS)  ## the long runs: cards under SIGKILL, a million power cuts, a year
-	$(BIN)/pytest -m soak --timeout=20000 $(ARGS)
+	$(BIN)/pytest -m soak --capture=no --timeout=20000 $(ARGS)
 
 bench: $(READY) $(WEIGHTS) $(BENCH)  ## each part beside its limit; ARGS=--quick for the outbox alone and short
 	$(BIN)/python -m bench $(ARGS)

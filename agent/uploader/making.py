@@ -37,10 +37,6 @@ class Maker:
     def __init__(self, client: PlatformClient, good: Callable[[], Sequence[str]], smaller: Smaller) -> None:
         self._client, self._good, self._smaller = client, good, smaller
 
-    def mark(self, config: Config) -> str:
-        """Return what names the conventions in force."""
-        return fingerprint(config.platform.conventions, encrypt=config.platform.encrypt)
-
     def make(self, claim: Claim, config: Config) -> Made:
         """Return the request of a claim, or the problems that keep it from being sent.
 

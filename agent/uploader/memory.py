@@ -28,6 +28,11 @@ def judgement_name(config: Config) -> str:
     return f"judgement:{config.platform.base_url}"
 
 
+def mark(config: Config) -> str:
+    """Return what names the conventions in force."""
+    return fingerprint(config.platform.conventions, encrypt=config.platform.encrypt)
+
+
 class RememberedSigning:
     """Whether this platform signs its answers (P18): for good, until a person says that it no longer does."""
 
@@ -75,7 +80,6 @@ def summary(outbox: Outbox, config: Config) -> dict[str, Any]:
     breaker = Breaker.from_json(outbox.setting(breaker_name(config)))
     judgement = Judgement.from_json(outbox.setting(judgement_name(config)))
     device, out = registered(outbox, config), inservice.out_of_service(outbox, config.device)
-    mark = fingerprint(config.platform.conventions, encrypt=config.platform.encrypt)
     return {
         "base_url": config.platform.base_url,
         "registered_at": None if device is None else device.at,
@@ -83,8 +87,8 @@ def summary(outbox: Outbox, config: Config) -> dict[str, Any]:
         "registered_before": None if device is None else device.already,
         "out_of_service_since": None if out is None else out.at,
         "out_of_service_by": None if out is None else out.who,
-        "conventions": mark,
-        "proven": not judgement.commissioning(mark),
+        "conventions": mark(config),
+        "proven": not judgement.commissioning(mark(config)),
         "answers_signed": RememberedSigning(outbox, config.platform.base_url).seen(),
         "waiting_for": breaker.code or None,
         "next_try": breaker.open_until,
