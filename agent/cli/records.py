@@ -16,6 +16,7 @@ from agent.cli import outbox_words as words
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings, yes_option
 from agent.cli.screen import print_json, table
 from agent.cli.speech import misused
+from agent.words import said
 
 STATS = (
     *("waiting", "ready", "sending", "held", "parked", "quarantined", "delivered"),
@@ -312,7 +313,10 @@ def verify(settings: Settings, as_json: bool) -> None:
             f"{checked} undelivered records read, {len(faults)} unreadable; difference {difference}",
         )
         if tables is not None:
-            settings.say(f"索引表有误：{tables}", f"the small tables are damaged: {tables}")
+            settings.say(
+                f"索引表有误，下次启动时抢救：{said(tables, 'zh')}",
+                f"the small tables are damaged, the next start salvages them: {tables}",
+            )
         if faults:
             _rows(settings, ("id", "code"), faults)
     if not good:

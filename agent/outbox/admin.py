@@ -91,9 +91,14 @@ def read_all(connection: sqlite3.Connection, vault: Vault, row: sqlite3.Row) -> 
 
 
 def quarantine(connection: sqlite3.Connection, record: str, code: str) -> None:
-    """Set an unreadable record aside."""
+    """Set an unreadable record aside. DatabaseError, which its owner takes for damage, for a rotten id."""
     with transaction(connection, durable=True):
-        row = in_state(connection, record, "sending", "ready", "held", "parked")
+        try:
+            row = in_state(connection, record, "sending", "ready", "held", "parked")
+        except AgentError as error:
+            if error.code == "E3110":  # it was read a moment ago: table and index disagree
+                raise sqlite3.DatabaseError("malformed index") from None
+            raise
         connection.execute(
             "UPDATE record SET state = 'quarantined', epoch = NULL, token = NULL, last_code = ?, "
             "set_aside_from = ? WHERE seq = ?",

@@ -69,8 +69,14 @@ class Administration:
             yield checked
 
     def check_tables(self) -> str | None:
-        """Check the small tables. Return what is wrong, None when nothing is."""
-        return self._owner.run(scrub.quick_check)
+        """Check the small tables to the last text. Return what is wrong, None when nothing is.
+
+        What is wrong is salvaged at the next start.
+        """
+        wrong = self._owner.run(scrub.full_check)
+        if wrong is not None:
+            self._owner.damage_found()
+        return wrong
 
     # --- changing -----------------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ DUE = """
 SELECT * FROM record AS r
 WHERE state = 'ready' AND lane = :lane AND next_attempt_at <= :now AND NOT EXISTS (
     SELECT 1 FROM record AS e WHERE e.person = r.person AND e.verified_at <= r.verified_at
-    AND e.state = 'ready' AND e.next_attempt_at <= :now
+    AND e.state = 'ready' AND e.next_attempt_at <= :now AND e.seq <> r.seq
     AND (e.verified_at < r.verified_at OR e.seq < r.seq))
 ORDER BY next_attempt_at, seq LIMIT :most
 """

@@ -71,6 +71,11 @@ class Owner:
         """Return whether SQLite met a damaged page; the next start salvages."""
         return self._damaged.is_set()
 
+    def damage_found(self) -> None:
+        """Have the file salvaged at the next start."""
+        self._damaged.set()
+        mark_damaged(self._path)
+
     def run(self, work: Work[T]) -> T:
         """Run `work` with the connection, in the owner's thread, and return its result.
 
@@ -138,11 +143,12 @@ class Owner:
         """Return the error under its code; SQLite's text is kept as the reason, it never quotes values."""
         if not isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             return error
-        # A rotten byte in the schema's text makes even SQLite's message undecodable.
-        text = str(error) if isinstance(error, sqlite3.Error) else "malformed text"
+        text = str(error)
+        # A rotten byte in a text: in the schema even the message is undecodable, in a row it quotes the text.
+        if isinstance(error, UnicodeDecodeError) or text.startswith("Could not decode"):
+            text = "malformed text"
         if "malformed" in text or "not a database" in text:
-            self._damaged.set()
-            mark_damaged(self._path)
+            self.damage_found()
             return AgentError("E3107", reason=text)
         # A full disk shows as an I/O error where SQLite could not grow its shared memory.
         if "disk is full" in text or ("I/O" in text and free_bytes(self._path.parent) < NOTHING_LEFT):

@@ -103,6 +103,14 @@ def holds_json(holds: Mapping[Hold, str]) -> str:
     return json.dumps({hold.value: missing for hold, missing in holds.items()}, ensure_ascii=False)
 
 
+def holds_of(row: sqlite3.Row) -> dict[str, str]:
+    """Return holds as they were stored. DatabaseError, which its owner takes for damage, for rotten ones."""
+    try:
+        return dict(json.loads(row["holds"]))
+    except (ValueError, TypeError):
+        raise sqlite3.DatabaseError("malformed text") from None
+
+
 def find(connection: sqlite3.Connection, record: str) -> sqlite3.Row:
     """Return a record's meta row. AgentError E3110 when there is none of that id."""
     row: sqlite3.Row | None = connection.execute("SELECT * FROM record WHERE id = ?", (record,)).fetchone()
@@ -123,7 +131,7 @@ def record_row(row: sqlite3.Row) -> RecordRow:
         unknown=bool(row["unknown"]),
         last_code=row["last_code"],
         last_detail=row["last_detail"],
-        holds=json.loads(row["holds"]),
+        holds=holds_of(row),
         size=row["size"],
         finished_at=_moment_or_none(row["finished_at"]),
         supersedes=row["supersedes"],
@@ -171,7 +179,7 @@ def held(connection: sqlite3.Connection) -> list[HeldRecord]:
     One that a later version held for a reason of its own stays out: nobody here can tell when it may go.
     """
     rows = connection.execute("SELECT id, holds FROM record WHERE state = 'held' ORDER BY seq").fetchall()
-    kept = [(row["id"], json.loads(row["holds"])) for row in rows]
+    kept = [(row["id"], holds_of(row)) for row in rows]
     return [
         HeldRecord(record, {Hold(name): missing for name, missing in holds.items()})
         for record, holds in kept

@@ -108,6 +108,7 @@ def _copy(connection: sqlite3.Connection, source: PageFile) -> None:
                 table = _table_of(row)
                 if table is not None:
                     _insert(connection, table, columns[table], row)
+    _drop_other_ids(connection)
     connection.execute("PRAGMA foreign_keys = ON")
 
 
@@ -115,6 +116,8 @@ def _insert(connection: sqlite3.Connection, table: str, columns: list[str], row:
     values = list(row.values)
     if row.rowid is not None:
         values[0] = row.rowid
+    if table == "record" and not _sound_holds(values[columns.index("holds")]):
+        return
     # A row written before a column was added is shorter; the column's default stands for the rest.
     names = columns[: len(values)]
     marks = ", ".join("?" for _ in names)
@@ -123,6 +126,14 @@ def _insert(connection: sqlite3.Connection, table: str, columns: list[str], row:
         connection.execute(f"{verb} {table} ({', '.join(names)}) VALUES ({marks})", values[: len(names)])
     except sqlite3.IntegrityError:
         return  # a value that the schema does not allow: this row is part of the damage
+
+
+def _sound_holds(text: Value) -> bool:
+    """Return whether the one text of a record's row that has a form of its own still has it."""
+    try:
+        return isinstance(json.loads(str(text)), dict)
+    except ValueError:
+        return False
 
 
 def _batches(rows: Iterator[RawRow]) -> Iterator[list[RawRow]]:
@@ -190,6 +201,26 @@ def _rebuild_lost_rows(connection: sqlite3.Connection) -> int:
         for table in ("receipt", "attempt"):
             connection.execute(f"DELETE FROM {table} WHERE record NOT IN (SELECT seq FROM record)")  # noqa: S608 -- two constants
     return rebuilt
+
+
+def _drop_other_ids(connection: sqlite3.Connection) -> None:
+    """Drop record rows under another id than their facts were sealed with: nothing of theirs would open."""
+    rows = connection.execute(
+        "SELECT record.seq, id, origin FROM record JOIN body ON body.record = record.seq "
+        "WHERE origin IS NOT NULL"
+    )
+    other = [row["seq"] for row in rows if _sealed_as(row["origin"]) not in {None, row["id"]}]
+    with transaction(connection, durable=False):
+        for seq in other:
+            connection.execute("DELETE FROM record WHERE seq = ?", (seq,))
+
+
+def _sealed_as(origin: str) -> str | None:
+    try:
+        name = str(json.loads(origin)["id"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return name if _ID.fullmatch(name) else None
 
 
 def _rebuild(connection: sqlite3.Connection, seq: int, origin: Mapping[str, Value]) -> None:

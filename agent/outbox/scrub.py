@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from agent.catalogue import AgentError
 from agent.outbox import admin
+from agent.outbox.rows import holds_of
 from agent.outbox.vault import Vault
 
 #: Small tables: checked before readiness. `body` may hold 20 GiB and is read record by record.
@@ -39,14 +40,35 @@ class Checked:
 
 def quick_check(connection: sqlite3.Connection) -> str | None:
     """Check the small tables and their indexes. Return what is wrong, None when nothing is."""
+    return _first_fault(connection, "quick_check")
+
+
+def full_check(connection: sqlite3.Connection) -> str | None:
+    """Hold the small tables against their indexes and read every text in them: too long for a start."""
+    return _first_fault(connection, "integrity_check") or _unreadable(connection)
+
+
+def _first_fault(connection: sqlite3.Connection, pragma: str) -> str | None:
     for table in SMALL_TABLES:
         try:
-            found = connection.execute(f"PRAGMA quick_check({table})").fetchone()[0]
+            found = connection.execute(f"PRAGMA {pragma}({table})").fetchone()[0]
         except sqlite3.DatabaseError as error:
             return f"{table}: {error}"
         if found != "ok":
             # One line is enough, and it names pages, never values.
             return f"{table}: {str(found).splitlines()[0]}"
+    return None
+
+
+def _unreadable(connection: sqlite3.Connection) -> str | None:
+    """Read what SQLite takes for good because it only looks at pages and trees."""
+    for table in SMALL_TABLES:
+        try:
+            for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 -- names of our tables
+                if table == "record":
+                    holds_of(row)
+        except sqlite3.DatabaseError:
+            return f"{table}: malformed text"  # SQLite's own words would quote it
     return None
 
 
