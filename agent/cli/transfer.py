@@ -77,24 +77,20 @@ def export(
     """加密导出记录（更换主机用） / export records under a passphrase; to replace a kiosk PC: --move."""
     config = settings.config()
     files.refuse(out, force=False)
-    records = list(ids) or ask(config, "outbox.exportable")
     secret = _passphrase(settings, passphrase_file, new=True)
     salt = os.urandom(SALT_BYTES)
     key = passphrase.derived(secret, salt)
+    records = list(ids) or ask(config, "outbox.exportable", {"move": move})
     writer = passphrase.Writer(out, EXPORT, key, salt)
     try:
-        _write_pieces(config, writer, key, salt, records)
+        written = _write_pieces(config, writer, key, salt, records, whole=not ids, move=move)
     except BaseException:
         writer.abandon()
         raise
     # Only what is on the disk counts as exported.
-    result: dict[str, Any] = {"exported": 0, "followups": 0, "file": str(out), "left": []}
-    for start in range(0, len(records), IDS):
-        done = ask(
-            config, "outbox.exported", {"ids": records[start : start + IDS], "file": out.name, "move": move}
-        )
-        for name in ("exported", "followups", "left"):
-            result[name] += done[name]
+    result = {"file": str(out), **_noted(config, out, written, whole=not ids, move=move)}
+    kept = set(written)
+    result["left"] = list(dict.fromkeys([*(one for one in records if one not in kept), *result["left"]]))
     count, alone = result["exported"], result["followups"]
     text = (
         f"已导出 {count} 条记录、{alone} 项无记录的待跟进事项到 {out}",
@@ -104,18 +100,48 @@ def export(
     if result["left"] and not as_json:
         left = " ".join(result["left"])
         settings.say(
-            f"未移交，仍留在本机（正在上传或无法读取）：{left}",
-            f"not handed over, they stay here (being sent, or unreadable): {left}",
+            f"仍留在本机（正在上传、刚刚产生或无法读取），请稍后再导出到另一个文件：{left}",
+            f"these stay here (being sent, new, or unreadable); export again later, to another file: {left}",
         )
 
 
+def _noted(config: Config, out: Path, written: list[str], *, whole: bool, move: bool) -> dict[str, Any]:
+    """Have it noted what was exported, and handed over. Return how much that was, and what stays here."""
+    result: dict[str, Any] = {"exported": 0, "followups": 0, "left": []}
+    for start in range(0, max(len(written), 1), IDS):
+        last = start + IDS >= len(written)
+        args = {"ids": written[start : start + IDS], "file": out.name, "move": move, "last": last}
+        done = ask(config, "outbox.exported", {**args, "whole": whole and move and last})
+        for name in result:
+            result[name] += done[name]
+    return result
+
+
 def _write_pieces(
-    config: Config, writer: passphrase.Writer, key: bytes, salt: bytes, records: list[str]
-) -> None:
-    for number, record in enumerate(records):
-        args = {"id": record, "key": key.hex(), "label": passphrase.label(EXPORT, salt, number)}
-        writer.add_sealed(base64.b64decode(ask(config, "outbox.export", args)["piece"]))
+    config: Config,
+    writer: passphrase.Writer,
+    key: bytes,
+    salt: bytes,
+    records: list[str],
+    *,
+    whole: bool,
+    move: bool,
+) -> list[str]:
+    """Write what can be had. Return its ids: of a whole outbox one may be being sent just now."""
+    written: list[str] = []
+    for record in records:
+        label = passphrase.label(EXPORT, salt, len(written))
+        args = {"id": record, "key": key.hex(), "label": label, "move": move}
+        try:
+            piece = ask(config, "outbox.export", args)["piece"]
+        except AgentError as error:
+            if whole and error.code == "E3115":
+                continue
+            raise
+        writer.add_sealed(base64.b64decode(piece))
+        written.append(record)
     writer.close()
+    return written
 
 
 @outbox.command("import")

@@ -20,28 +20,46 @@ from agent.records import Hold
 #: Records of a request that names many; 64 bytes each.
 MAX_IDS = 5000
 MOVED = "moved"
+#: From one request of `export --move` to its next nothing is sent; given up, it holds nobody up for long.
+PAUSE_S = 60.0
 
 
 def verbs(powers: Powers) -> dict[str, Handler]:
     """Return the verbs of this file."""
     return {
-        "outbox.exportable": lambda _args, _caller: powers.own.outbox.administration.exportable(),
+        "outbox.exportable": lambda args, _caller: _exportable(powers, args),
         "outbox.export": lambda args, _caller: _export(powers, args),
         "outbox.exported": lambda args, caller: _exported(powers, args, caller),
         "outbox.import": lambda args, caller: _import(powers, args, caller),
     }
 
 
+def _exportable(powers: Powers, args: Mapping[str, Any]) -> list[str]:
+    _moving(powers, args)
+    return powers.own.outbox.administration.exportable()
+
+
+def _moving(powers: Powers, args: Mapping[str, Any]) -> None:
+    """What is sent from here after it was exported would be sent from the other machine as well."""
+    if args.get("move"):
+        powers.own.outbox.pause(PAUSE_S)
+
+
 def _export(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return one record, or follow-up without one, sealed under the export's key and label."""
+    _moving(powers, args)
     entry = powers.own.outbox.administration.export_entry(str(args["id"]))
     sealed = sealing.seal(_key(args), entry, str(args["label"]))
     return {"piece": base64.b64encode(sealed).decode("ascii")}
 
 
 def _exported(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-    """Note that the export is on its disk; `move`: it goes on elsewhere, so nobody goes on with it here."""
+    """Note that the export is on its disk; `move`: it goes on elsewhere, so nobody goes on with it here.
+
+    `whole`: it was to be everything; what nevertheless waits here is named in `left` as well.
+    """
     own = powers.own
+    _moving(powers, args)
     ids = [str(record) for record in list(args["ids"])[:MAX_IDS]]
     records = own.outbox.administration.note_exported(ids)
     own.audit.append(
@@ -54,6 +72,10 @@ def _exported(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[s
     )
     file = str(args["file"])[:200]
     left = [one for one in ids if not _handed_over(powers, one, file, caller)] if args.get("move") else []
+    if args.get("whole"):
+        left = list(dict.fromkeys([*left, *own.outbox.administration.waiting()]))
+    if args.get("last"):
+        own.outbox.pause(0.0)
     return {"exported": records, "followups": len(ids) - records, "left": left}
 
 
@@ -77,6 +99,8 @@ def _import(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str
     except binascii.Error:
         raise AgentError("E3124") from None
     entry = sealing.unseal(_key(args), piece, str(args["label"]))
+    # Else it would take the ballast for itself, and nothing that is here could leave any more.
+    own.outbox.check_room(len(entry))
     taken = own.outbox.administration.import_entry(entry, own.pseudonyms.full)
     if taken.new:
         # The balance counts the first of the two as one more accepted record.

@@ -139,8 +139,12 @@ class Administration:
     # --- taking along -------------------------------------------------------------------------------
 
     def exportable(self) -> list[str]:
-        """Return the ids of whatever is not erased, of receipts and of follow-ups without a record."""
+        """Return the ids of every record and receipt, and of follow-ups without a record."""
         return self._owner.run(transfer.exportable)
+
+    def waiting(self) -> list[str]:
+        """Return the ids of what is neither delivered nor discarded, oldest first."""
+        return self._owner.run(transfer.waiting)
 
     def export_entry(self, record: str) -> bytes:
         """Return one record, or what is left of it, in plain: whoever calls seals it at once."""

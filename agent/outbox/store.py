@@ -51,6 +51,7 @@ class Outbox:
         self._ballast = ballast
         self._turn = 0
         self._claimed: str | None = None
+        self._paused_until = clock.monotonic()
         self._busy_at = clock.monotonic()
         self._since_checkpoint = 0
         self.salvaged = opened.salvaged
@@ -131,7 +132,7 @@ class Outbox:
             plain,
         )
         followup = followups.of_verification(self._vault, verification, self._clock.now())
-        self._check_room(int(str(meta["size"])))
+        self.check_room(int(str(meta["size"])))
         try:
             self._owner.run_if_room(
                 partial(intake.insert, meta=meta, bodies=bodies, followup=followup, max_bytes=self._max_bytes)
@@ -140,6 +141,9 @@ class Outbox:
             # Unknown, not failed: only the reopened file can tell.
             if not self._owner.run(partial(intake.stands, meta=meta)):
                 raise
+            # What was read back may stand in the kernel's memory alone, and a log whose sync failed once
+            # never gets there: moved into the database and synced, or not kept.
+            self._owner.run(retention.checkpoint)
         self._busy_at = self._clock.monotonic()
         self._grown(int(str(meta["size"])))
 
@@ -158,8 +162,11 @@ class Outbox:
             with contextlib.suppress(AgentError):  # closing: that moves it as well
                 self._owner.hand_in(retention.move_log)
 
-    def _check_room(self, size: int) -> None:
-        """Refuse a new record while the disk's last room is needed for what was accepted before."""
+    def check_room(self, size: int) -> None:
+        """Refuse a new record while the disk's last room is needed for what was accepted before.
+
+        AgentError E3102.
+        """
         free = free_bytes(self._state_dir)
         if free < self._ballast.needed() + 2 * size:
             raise DiskFull(reason=f"{free} bytes free")
@@ -175,7 +182,7 @@ class Outbox:
 
     def accepting(self) -> None:
         """Return when a new record would be taken now. AgentError E3101 or E3102: the desk must be told."""
-        self._check_room(TYPICAL_BYTES)
+        self.check_room(TYPICAL_BYTES)
         used = self._owner.run(ledger.used)
         if used + TYPICAL_BYTES > self._max_bytes:
             raise AgentError("E3101", used=used, limit=self._max_bytes)
@@ -222,6 +229,8 @@ class Outbox:
         """Claim the next due record; None when nothing is due. Unreadable ones are quarantined on the way."""
         if self.copied:
             raise AgentError("E3122")
+        if self._clock.monotonic() < self._paused_until:
+            return None
         while True:
             taken = self._owner.run(partial(claims.take, epoch=self._epoch, now=now, turn=self._turn))
             if taken is None:
@@ -232,6 +241,10 @@ class Outbox:
             self._claimed = row["id"]
             with self.guarded(row["id"]):
                 return self._opened(row, token, row["attempts"] + 1)
+
+    def pause(self, seconds: float) -> None:
+        """Claim nothing for so long: what is being handed over must not be sent from here as well."""
+        self._paused_until = self._clock.monotonic() + seconds
 
     def upcoming(self, now: datetime, most: int) -> list[str]:
         """Return the records that will probably be claimed next, so that their bodies can be made before."""

@@ -59,9 +59,21 @@ class Taken:
 
 
 def exportable(connection: sqlite3.Connection) -> list[str]:
-    """Return the ids of what may travel: records that nobody is sending, then follow-ups without one."""
-    records = connection.execute("SELECT id FROM record WHERE state <> 'sending' ORDER BY seq")
+    """Return the ids of what travels: every record, then follow-ups without one.
+
+    One that is being sent is refused when its turn comes (E3115), should it be sent then still: left out here
+    it would stay behind unnoticed.
+    """
+    records = connection.execute("SELECT id FROM record ORDER BY seq")
     return [row["id"] for row in records] + followups.without_record(connection)
+
+
+def waiting(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of what somebody still has to go on with."""
+    rows = connection.execute(
+        "SELECT id FROM record WHERE state NOT IN ('delivered', 'discarded') ORDER BY seq"
+    )
+    return [row["id"] for row in rows]
 
 
 def packed(connection: sqlite3.Connection, vault: Vault, case: str) -> bytes:

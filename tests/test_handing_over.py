@@ -1,0 +1,125 @@
+"""A PC is replaced while its service goes on: what stays behind is named, and nothing is sent from both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from admin_support import answered, owned, put, secret_file
+from e2e_support import Site, wait_for
+from hmpt_support import config
+from outbox_support import HandClock, verification
+
+from agent.catalogue import AgentError
+from agent.control.protocol import Caller
+from agent.control.verbs import Powers, handlers
+from agent.outbox import SettleLater, space
+from agent.ownership import Ownership, owning
+
+KEY = "00" * 16
+NURSE = Caller(1000, 1, "nurse")
+
+
+class Old:
+    """The PC that is to go, its service running."""
+
+    def __init__(self, own: Ownership, clock: HandClock) -> None:
+        self.own, self.clock = own, clock
+        self._verbs = handlers(Powers(own))
+
+    def ask(self, verb: str, **args: Any) -> Any:
+        return self._verbs[f"outbox.{verb}"](args, NURSE)
+
+    def piece(self, record: str, *, move: bool = True) -> Any:
+        return self.ask("export", id=record, key=KEY, label="piece", move=move)
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Old]:
+    monkeypatch.setattr(space, "BALLAST_BYTES", 4096)
+    clock = HandClock()
+    settings = config("http://127.0.0.1:1").model_copy(update={"state_dir": str(tmp_path)})
+    with owning(settings, clock) as own:
+        yield Old(own, clock)
+
+
+def test_what_is_being_sent_while_everything_is_handed_over_is_named(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", {"platform": {"register": "never"}})
+    with owned(site) as own:
+        for n in range(3):
+            put(own, verification(number=f"4501021990010100{n}X"))
+    file, word = str(tmp_path / "records"), secret_file(tmp_path)
+    # Every second request gets no answer.
+    with site.platform("hang=2"), site.daemon():
+        wait_for("one is being sent", lambda: site.stats()["sending"] == 1)
+        (sent,) = [row["id"] for row in answered(site, "outbox", "list", "--state", "sending")]
+        moved = answered(site, "outbox", "export", file, "--move", "--passphrase-file", word)
+    assert (moved["exported"], moved["left"]) == (2, [sent])
+    new = Site(tmp_path / "new")
+    answered(new, "keys", "init")
+    assert answered(new, "outbox", "import", file, "--passphrase-file", word)["imported"] == 2
+    # What the runbook asks for before the old PC is wiped.
+    assert answered(site, "outbox", "stats")["waiting"] == 1
+    rest = str(tmp_path / "rest")
+    assert answered(site, "outbox", "export", rest, "--move", "--passphrase-file", word)["left"] == []
+    assert answered(new, "outbox", "import", rest, "--passphrase-file", word)["imported"] == 1
+    assert answered(new, "outbox", "stats")["accepted"] == 3
+
+
+def test_nothing_is_sent_from_here_once_its_export_has_begun(old: Old) -> None:
+    first, second = (put(old.own, verification(number=number)) for number in ("1", "2"))
+    assert old.ask("exportable", move=True) == [first, second]
+    assert old.own.outbox.claim(old.clock.now()) is None
+    for record in (first, second):
+        old.clock.seconds += 50.0  # longer in all than one pause
+        old.piece(record)
+        assert old.own.outbox.claim(old.clock.now()) is None
+    assert old.ask("exported", ids=[first], file="f", move=True, whole=True, last=True)["left"] == [second]
+    claim = old.own.outbox.claim(old.clock.now())
+    assert claim is not None
+    assert claim.id == second
+
+
+def test_an_export_that_was_given_up_holds_nobody_up_for_long(old: Old) -> None:
+    put(old.own, verification())
+    old.ask("exportable", move=True)
+    old.clock.seconds += 61.0
+    assert old.own.outbox.claim(old.clock.now()) is not None
+
+
+def test_a_copy_for_keeping_stops_nothing_and_misses_nothing(old: Old) -> None:
+    record = put(old.own, verification())
+    claim = old.own.outbox.claim(old.clock.now())
+    assert claim is not None
+    assert old.ask("exportable") == [record]
+    with pytest.raises(AgentError, match="E3115"):
+        old.piece(record, move=False)
+    old.own.outbox.settle(claim, SettleLater(old.clock.now(), "E4103", "", unknown=True))
+    old.piece(record, move=False)
+    assert old.own.outbox.claim(old.clock.now()) is not None
+    assert old.ask("exported", ids=[], file="f", move=False)["left"] == []
+
+
+def test_what_the_desk_made_during_the_export_is_named(old: Old) -> None:
+    first = put(old.own, verification())
+    old.ask("exportable", move=True)
+    late = put(old.own, verification(number="2"))
+    old.piece(first)
+    assert old.ask("exported", ids=[first], file="f", move=True, whole=True, last=True)["left"] == [late]
+
+
+def test_an_import_leaves_the_room_that_what_is_here_needs_to_leave(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = put(old.own, verification())
+    piece = old.piece(record)["piece"]
+    assert old.own.ballast.restore()
+    free = old.own.ballast.needed() + 1000
+    monkeypatch.setattr("agent.outbox.store.free_bytes", lambda _folder: free)
+    with pytest.raises(AgentError, match="E3102"):
+        old.ask("import", piece=piece, key=KEY, label="piece")
+    assert old.own.ballast.stands()
+    monkeypatch.undo()
+    assert old.ask("import", piece=piece, key=KEY, label="piece")["new"] is False
