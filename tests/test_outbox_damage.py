@@ -196,6 +196,30 @@ def test_the_damaged_file_is_kept_and_salvage_ends_what_a_kill_began(tmp_path: P
     assert not owner.damage_mark(tmp_path / "outbox.db").exists()
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_log_whose_database_is_gone_or_empty_is_read_and_not_deleted(tmp_path: Path, gone: bool) -> None:
+    made = filled(tmp_path, 5, keep_log=True)
+    (tmp_path / "outbox.db").write_bytes(b"")
+    if gone:
+        (tmp_path / "outbox.db").unlink()
+    assert reckoning(tmp_path, made) == (5, 0)
+
+
+@pytest.mark.parametrize("moved", [[], ["outbox.db-wal"], ["outbox.db"], ["outbox.db", "outbox.db-wal"]])
+def test_a_salvage_cut_off_while_it_moves_the_files_aside_goes_on_with_both(
+    tmp_path: Path, moved: list[str]
+) -> None:
+    made = filled(tmp_path, 5, keep_log=True)
+    owner.mark_damaged(tmp_path / "outbox.db")
+    folder = tmp_path / "damaged-001"
+    folder.mkdir()
+    for name in moved:  # a power cut may keep either move and lose the other
+        (tmp_path / name).rename(folder / name)
+    assert reckoning(tmp_path, made) == (5, 0)
+    assert {path.name for path in folder.iterdir()} == {"outbox.db", "outbox.db-wal"}
+    assert list(tmp_path.glob("damaged-*")) == [folder]
+
+
 def test_damage_met_while_running_is_salvaged_at_the_next_start(tmp_path: Path) -> None:
     made = filled(tmp_path, 5)
     with owning(settings(tmp_path), HandClock()) as own:

@@ -156,6 +156,37 @@ def test_a_fault_at_every_call_loses_nothing(tmp_path: Path, call: str, fault: s
     tried(tmp_path, call, fault, every=True)
 
 
+def synced(folder: Path, *options: str) -> dict[str, int]:
+    """Live once. Return after how many syncs each record was said to be kept."""
+    folder.mkdir()
+    command = ["strace", "-f", "-qq", "-s", "80", "-o", str(folder / "trace"), "-e", "trace=fdatasync,write"]
+    subprocess.run(
+        [*command, *options, sys.executable, "-c", LIFE, str(folder)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+    )
+    syncs, word, kept = 0, "", {}
+    for line in (folder / "trace").read_text().splitlines():
+        syncs += bool(re.search(r"fdatasync\(.*\) += 0", line))
+        if said := re.search(r'write\(1, "(\w+)"', line):  # a word each
+            if word == "kept":
+                kept[said[1]] = syncs
+            word = said[1]
+    return kept
+
+
+@needs_strace
+@pytest.mark.timeout(600)
+def test_a_disk_that_syncs_nothing_any_more_keeps_nothing(tmp_path: Path) -> None:
+    kept = synced(tmp_path / "dry")
+    assert len(kept) == 4
+    for record, needed in kept.items():
+        said = synced(tmp_path / record, "-e", f"inject=fdatasync:error=EIO:when={needed}+")
+        # What was said before stood on syncs of its own; a log read back out of memory is none.
+        assert set(said) == {other for other, before in kept.items() if before < needed}
+
+
 # --- the line ---------------------------------------------------------------------------------------
 
 SENDER = """

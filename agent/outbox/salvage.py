@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import logs
+from agent.keys import sync_folder
 from agent.outbox import ledger
 from agent.outbox.migrations import bring_up_to_date, name_closings
 from agent.outbox.owner import PAGE_BYTES, connect, damage_mark, mark_damaged, transaction
@@ -69,26 +70,37 @@ def salvage(path: Path, reason: str) -> Salvaged:
             records = int(connection.execute("SELECT count(*) FROM record").fetchone()[0])
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     fresh.rename(path)
+    sync_folder(path.parent)  # the mark may only go when the name is there
     damage_mark(path).unlink(missing_ok=True)
     logs.say(log, "E3129", reason=reason, records=records, rebuilt=rebuilt, kept_in=folder.name)
     return Salvaged(folder, records, rebuilt)
 
 
 def _set_aside(path: Path) -> Path:
-    """Move the damaged files into a folder of their own; go on where a power cut ended an earlier try."""
-    if not path.exists():
-        earlier = sorted(path.parent.glob("damaged-*"))
-        if earlier:
-            return earlier[-1]
-    number = len(list(path.parent.glob("damaged-*"))) + 1
-    folder = path.with_name(f"damaged-{number:03d}")
-    folder.mkdir(mode=0o700)
-    wal = path.with_name(f"{path.name}-wal")
-    if wal.exists():
-        wal.rename(folder / wal.name)
-    path.rename(folder / path.name)
+    """Move the damaged files into a folder of their own; go on where an earlier try was cut off.
+
+    The database last: a folder without one is an earlier try's, whose log may lie there already. A power cut
+    may undo either move alone: a log that is still here belongs to the database in the newest folder.
+    """
+    folders = sorted(path.parent.glob("damaged-*"))
+    if not folders or (path.exists() and (folders[-1] / path.name).exists()):
+        folders.append(path.with_name(f"damaged-{len(folders) + 1:03d}"))
+        folders[-1].mkdir(mode=0o700)
+    for name in (f"{path.name}-wal", path.name):
+        if path.with_name(name).exists():
+            path.with_name(name).rename(folders[-1] / name)
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
-    return folder
+    for folder in (folders[-1], path.parent):
+        sync_folder(folder)
+    return folders[-1]
+
+
+def lone_log(path: Path) -> bool:
+    """Return whether a write-ahead log lies here without its database: SQLite would delete it unread."""
+    log_file = path.with_name(f"{path.name}-wal")
+    return (
+        log_file.exists() and log_file.stat().st_size > 0 and (not path.exists() or path.stat().st_size == 0)
+    )
 
 
 def unfinished(path: Path) -> bool:

@@ -22,7 +22,7 @@ from agent.outbox.migrations import bring_up_to_date
 from agent.outbox.owner import Owner, damage_mark, transaction
 from agent.outbox.pages import sound_header
 from agent.outbox.rows import millis
-from agent.outbox.salvage import Salvaged, salvage, unfinished
+from agent.outbox.salvage import Salvaged, lone_log, salvage, unfinished
 from agent.outbox.scrub import quick_check
 from agent.outbox.space import Ballast
 from agent.outbox.vault import SealKeys, Vault
@@ -57,6 +57,9 @@ def open_all(
     salvaged = salvage(path, "marked") if path.exists() and damage_mark(path).exists() else None
     if unfinished(path):
         salvaged = salvage(path, "unfinished")
+    elif lone_log(path):
+        path.touch(0o600)
+        salvaged = salvage(path, "header")
     try:
         return _opened(path, keys, clock, ballast, machine, salvaged)
     except _Damaged as damaged:
