@@ -56,11 +56,12 @@ class Housekeeping:
         own.store_time()
         own.store_audit_head()
         upkeep = own.outbox.upkeep
-        upkeep.erase(timedelta(hours=config.outbox.keep_delivered_h))
-        keep = timedelta(days=config.audit.keep_days)
-        upkeep.expire(keep)
-        if own.clock_trusted():
-            # A clock that jumped years ahead must not end the trail's time.
+        trusted = own.clock_trusted()
+        upkeep.erase(timedelta(hours=config.outbox.keep_delivered_h), trusted=trusted)
+        if trusted:
+            # A clock that jumped years ahead must not end the time of receipts and of the trail.
+            keep = timedelta(days=config.audit.keep_days)
+            upkeep.expire(keep)
             own.audit.prune(own.clock.now() - keep)
         upkeep.forget_backups()
         idle = own.outbox.idle_s() >= IDLE_S

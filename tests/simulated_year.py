@@ -50,6 +50,7 @@ class Life:
     def week(self, days: range, down: set[int]) -> Iterator[dict[str, object]]:
         """Live from one restart to the next."""
         with owning(self.settings, self.clock) as own:
+            own.accept_time()  # what is not confirmed ends no receipt's time
             board = Board(self.clock)
             keeper = Housekeeping(lambda: self.settings, own, board)
             for day in days:

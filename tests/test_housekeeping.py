@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from outbox_support import PICTURES, HandClock, damage_body, receipt, verificati
 
 from agent.board import Board
 from agent.catalogue import AgentError
+from agent.clock import Memory, TrustedClock
 from agent.heartbeat import Heartbeat
 from agent.housekeeping import Housekeeping
 from agent.outbox import Outbox, SettleDelivered, space
@@ -34,9 +36,13 @@ class House:
     """A state directory with its keeper, on a clock that moves when told."""
 
     def __init__(self, own: Ownership, clock: HandClock, settings: Any) -> None:
-        self.own, self.clock = own, clock
+        self.synchronised = True
+        time = TrustedClock(
+            clock, Memory(lambda: None, lambda: None, lambda _: None), lambda: self.synchronised
+        )
+        self.own, self.clock = replace(own, time=time), clock
         self.board = Board(clock)
-        self.keeper = Housekeeping(lambda: settings, own, self.board)
+        self.keeper = Housekeeping(lambda: settings, self.own, self.board)
 
     @property
     def outbox(self) -> Outbox:
@@ -133,6 +139,29 @@ def test_personal_data_goes_after_a_day_and_receipts_after_their_time(tmp_path: 
         assert one.outbox.verification(waiting).id == waiting
 
 
+def test_a_clock_that_is_years_ahead_ends_no_receipt_and_keeps_nobodys_data_when_it_is_put_right(
+    tmp_path: Path,
+) -> None:
+    years = timedelta(days=3650).total_seconds()
+    with house(tmp_path) as one:
+        one.put(2)
+        one.deliver()
+        one.synchronised = False
+        one.clock.seconds += years
+        (late,) = one.put()
+        one.deliver()
+        one.keeper.round()
+        assert len(one.outbox.administration.receipts(10)) == 3, "the proof of a delivery needs its own time"
+        one.clock.seconds -= years
+        one.keeper.round()
+        assert one.outbox.picture_kinds(late), "nor is a clock that nobody confirmed believed the other way"
+        one.synchronised, one.own.time._asked = True, None
+        one.keeper.round()
+        with pytest.raises(AgentError, match="E7302"):
+            one.outbox.verification(late)
+        assert len(one.outbox.administration.receipts(10)) == 3
+
+
 def test_the_file_shrinks_while_the_desk_is_idle_and_only_then(tmp_path: Path) -> None:
     database = tmp_path / "state" / "outbox.db"
     with house(tmp_path) as one:
@@ -190,7 +219,7 @@ def test_a_disk_that_fails_is_told_and_the_loop_goes_on(
     with house(tmp_path) as one:
         stop, rounds = threading.Event(), []
 
-        def failing(*_: object) -> None:
+        def failing(*_: object, **_options: object) -> None:
             rounds.append(1)
             if len(rounds) == 3:
                 stop.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,19 @@ def test_what_is_being_sent_waits_as_long_as_it_did_before(tmp_path: Path) -> No
         outbox.settle(claim, SettleBack(outbox._clock.now()))
         assert deliver(outbox)
         assert (outbox.counts().oldest_waiting, outbox.counts().waiting) == (None, 0)
+
+
+def test_what_was_given_back_under_a_clock_years_ahead_is_due_when_it_is_put_right(tmp_path: Path) -> None:
+    clock = HandClock()
+    with open_outbox(tmp_path, clock) as outbox:
+        put(outbox)
+        clock.seconds = 10.0 * 365 * 86400
+        claim = outbox.claim(clock.now())
+        assert claim is not None
+        outbox.settle(claim, SettleBack(clock.now() + timedelta(minutes=5)))
+        assert outbox.claim(clock.now()) is None
+        clock.seconds = 60.0
+        assert outbox.claim(clock.now()) is not None
 
 
 def test_a_closed_outbox_says_so_and_nothing_else(tmp_path: Path) -> None:

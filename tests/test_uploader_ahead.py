@@ -244,3 +244,12 @@ def test_a_persons_second_record_is_still_sent_after_the_first(outbox: Outbox, a
     ahead.begin(CONFIG, claim)
     outbox.settle(claim, SettleLater(NOW + timedelta(hours=1), "E4101", "x", unknown=None))
     assert ahead.take(claimed(outbox), CONFIG) is not None
+
+
+def test_conventions_kept_by_another_version_give_way_to_todays(outbox: Outbox, making: Making) -> None:
+    put(outbox)
+    claim = outbox.claim(NOW)
+    assert claim is not None
+    for kept in ('{"of_another_version": 1}', "rotten"):
+        made = making(replace(claim, unknown=True, kept_conventions=kept), CONFIG)
+        assert made.conventions is CONFIG.platform.conventions

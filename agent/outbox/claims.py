@@ -135,7 +135,8 @@ def take(
 def _next_due(connection: sqlite3.Connection, now: datetime, turn: int) -> sqlite3.Row | None:
     # A time too far ahead was set by a wrong clock: due now, instead of weeks late.
     connection.execute(
-        "UPDATE record SET next_attempt_at = 0 WHERE state = 'ready' AND lane = 1 AND next_attempt_at > ?",
+        "UPDATE record SET next_attempt_at = 0 WHERE state = 'ready' AND lane IN (0, 1) "
+        "AND next_attempt_at > ?",
         (millis(now + LONGEST_WAIT),),
     )
     for lane in _lanes(turn):

@@ -23,7 +23,7 @@ SPARE_PAGES = 64
 # A refused record that was corrected keeps its originals until the corrected one has been erased itself.
 _ERASABLE = """
 SELECT seq, size FROM record AS r
-WHERE finished_at IS NOT NULL AND wrapped_key IS NOT NULL AND finished_at < ?
+WHERE finished_at IS NOT NULL AND wrapped_key IS NOT NULL AND (finished_at < ? OR finished_at > ?)
 AND (superseded_by IS NULL OR NOT EXISTS (
     SELECT 1 FROM record AS s WHERE s.id = r.superseded_by AND s.wrapped_key IS NOT NULL))
 ORDER BY finished_at LIMIT ?
@@ -34,10 +34,14 @@ WHERE finished_at IS NOT NULL AND wrapped_key IS NULL AND finished_at < ? ORDER 
 """
 
 
-def erase(connection: sqlite3.Connection, before: datetime) -> int:
-    """Erase key and bodies of some records finished before then. Return how many; 0: none is left."""
+def erase(connection: sqlite3.Connection, before: datetime, beyond: datetime) -> int:
+    """Erase key and bodies of some records finished before then. Return how many; 0: none is left.
+
+    `beyond`: what is said to be finished later than that was so by a clock that has since been put right.
+    """
     with transaction(connection, durable=True):
-        found = connection.execute(_ERASABLE, (millis(before), STEP)).fetchall()
+        times = (millis(before), millis(beyond), STEP)
+        found = connection.execute(_ERASABLE, times).fetchall()
         for row in found:
             connection.execute("DELETE FROM body WHERE record = ?", (row["seq"],))
             connection.execute("UPDATE record SET wrapped_key = NULL, size = 0 WHERE seq = ?", (row["seq"],))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,9 @@ log = logs.get(__name__)
 KEEP_BACKUP_S = 7 * 86400.0
 
 
+NEVER = datetime.max.replace(tzinfo=timezone.utc)
+
+
 class Upkeep:
     """One thread calls it, in small steps; every step is one short turn of the connection."""
 
@@ -30,9 +33,14 @@ class Upkeep:
         self._clock = clock
         self._scrubbed = 0
 
-    def erase(self, keep: timedelta) -> int:
-        """Erase keys and bodies of what was finished longer ago than `keep`. Return how many records."""
-        return self._until_done(partial(retention.erase, before=self._clock.now() - keep))
+    def erase(self, keep: timedelta, *, trusted: bool = False) -> int:
+        """Erase keys and bodies of what was finished longer ago than `keep`. Return how many records.
+
+        `trusted`: the clock is right; what it finds in the future was finished under a wrong one.
+        """
+        now = self._clock.now()
+        beyond = now + timedelta(days=1) if trusted else NEVER
+        return self._until_done(partial(retention.erase, before=now - keep, beyond=beyond))
 
     def expire(self, keep: timedelta) -> int:
         """Delete receipts and what else is left of records finished longer ago. Return how many."""

@@ -61,7 +61,10 @@ class Maker:
         today = config.platform.conventions
         if claim.kept_conventions is None:
             return today
-        kept = Conventions.model_validate_json(claim.kept_conventions)
+        try:
+            kept = Conventions.model_validate_json(claim.kept_conventions)
+        except ValueError:
+            return today  # of another version, which had other keys
         if fingerprint(kept, encrypt=config.platform.encrypt) not in self._good():
             return today
         return kept.model_copy(update={name: getattr(today, name) for name in OF_THE_ATTEMPT})

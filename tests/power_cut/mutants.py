@@ -74,8 +74,9 @@ def _no_unique() -> None:
 def _delete_in_two() -> None:
     """The bodies go in one commit, the key and the counters in the next."""
 
-    def erase(connection: sqlite3.Connection, before: datetime) -> int:
-        found = connection.execute(retention._ERASABLE, (millis(before), 50)).fetchall()
+    def erase(connection: sqlite3.Connection, before: datetime, beyond: datetime) -> int:
+        times = (millis(before), millis(beyond), 50)
+        found = connection.execute(retention._ERASABLE, times).fetchall()
         for row in found:
             connection.execute("DELETE FROM body WHERE record = ?", (row["seq"],))
             with owner.transaction(connection, durable=True):
