@@ -16,11 +16,13 @@ import pytest
 from admin_support import open_way
 
 from agent.catalogue import AgentError
-from agent.control import Caller, ControlServer, NotRunning, call, protocol
+from agent.control import Caller, ControlServer, NotRunning, call, client, protocol
 from agent.control.ask import ask
 from agent.control.client import socket_path
 from agent.lock import StateLock
 from agent.notify import notify, watchdog_interval_s
+from agent.ops.access import acting_as
+from drivers.access import Account
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"
 
@@ -52,6 +54,26 @@ def test_a_call_and_who_made_it(server: Path) -> None:
     assert (answer["uid"], answer["pid"]) == (os.getuid(), os.getpid())
     assert answer["name"]
     assert (server / "control.sock").stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.needs_root
+def test_the_group_asks_although_the_state_directory_is_closed_to_it(
+    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registrar's account is in the group and nothing more: it may use the socket, not look at the data."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it acts as another account")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    os.chown(server / "control.sock", -1, 64321)
+    open_way(tmp_path)
+    monkeypatch.setattr(client, "SYSTEM_STATE", closed)
+    monkeypatch.setattr(client, "SYSTEM_SOCKET", server / "control.sock")
+    with acting_as(Account("registrar", 64320, frozenset({64321}))):
+        assert call(closed, "echo", {"x": 1})["args"] == {"x": 1}
+    with acting_as(Account("stranger", 64320, frozenset({64320}))), pytest.raises(AgentError) as refused:
+        call(closed, "echo")
+    assert refused.value.code == "E8207"
 
 
 def test_a_claimed_name_is_kept_beside_the_kernels() -> None:

@@ -19,8 +19,10 @@ from outbox_support import verification
 
 from agent import inservice, lastcheck, lastrun
 from agent.catalogue import AgentError
+from agent.cli import options
 from agent.clock import SystemClock
 from agent.config import load
+from agent.control import client
 from agent.lastrun import LastRun
 from agent.ops import down, glance
 from drivers.errors import ReaderMissing
@@ -95,6 +97,24 @@ def test_another_user_is_told_to_use_sudo(site: Site, tmp_path: Path) -> None:
             os.seteuid(0)
     assert report["error"]["code"] == "E8616"
     assert "queue" not in report
+    assert "W8611" not in {reason["code"] for reason in report["down"]}, "nobody who may not look can say so"
+
+
+def test_the_service_is_asked_where_systemd_keeps_its_data_whatever_became_of_its_file(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr(options, "DEFAULT_CONFIG", site.config)
+    monkeypatch.setattr(client, "UNITS", (site.config.parent,))
+    services = options.Settings(site.config)
+    assert str(services.state_dir()) == services.config().state_dir == options.DEFAULT_STATE
+    site.config.write_text("platform: [\n")
+    assert str(services.state_dir()) == options.DEFAULT_STATE
+    site.config.unlink()
+    assert str(services.state_dir()) == options.DEFAULT_STATE
+    assert options.Settings(site.folder / "another.yaml").state_dir() is None
+    monkeypatch.setattr(client, "UNITS", ())
+    assert services.state_dir() is None
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def register(group: click.Group) -> None:
 def support_bundle(settings: Settings, out: Path, force: bool) -> None:
     """给厂商的诊断包，不含个人信息和密钥 / for the vendor; holds no personal data and no secret."""
     refuse(out, force=force)
-    config, findings = examine(settings.config_path)
+    config, findings = examine(settings.config_path, settings.env())
     if config is not None and settings.lang is None:
         settings.lang = config.lang
 

@@ -185,4 +185,4 @@ def evaluate(settings: Settings, folder: Path, out: Path, chip_bytes: int | None
 
 def config_if_any(settings: Settings) -> Config | None:
     """Return the configuration if there is one: comparing two files needs none."""
-    return settings.config() if settings.config_path.exists() else None
+    return settings.config() if settings.has_file() else None

@@ -36,10 +36,31 @@ class Settings:
         """Load the configuration; its findings end the command with 78."""
         from agent.config import load
 
-        config = load(self.config_path)
+        config = load(self.config_path, self.env())
         if self.lang is None:
             self.lang = config.lang
         return config
+
+    def has_file(self) -> bool:
+        """Return whether there is a configuration for whoever asks: its folder is closed to most accounts."""
+        try:
+            return self.config_path.exists()
+        except PermissionError:
+            return False
+
+    def env(self) -> Mapping[str, str]:
+        """Return the environment, with what systemd adds to it where the service's own file is meant.
+
+        Whatever the file says of it, a command typed by hand has to mean the service's records.
+        """
+        if "STATE_DIRECTORY" in os.environ or not self._is_services():
+            return os.environ
+        return {**os.environ, "STATE_DIRECTORY": DEFAULT_STATE}
+
+    def _is_services(self) -> bool:
+        from agent.control.client import UNITS
+
+        return self.config_path == DEFAULT_CONFIG and any(unit.exists() for unit in UNITS)
 
     def ask(self, verb: str, args: Mapping[str, Any] | None = None, wait_s: float | None = None) -> Any:
         """Return a verb's result: the daemon's, else that of its twin in this process."""
@@ -62,15 +83,16 @@ class Settings:
         """
         import yaml
 
+        prepared = self.env().get("STATE_DIRECTORY", "").split(":")[0]
         try:
             loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
             found = yaml.load(self.config_path.read_bytes(), Loader=loader)  # noqa: S506 -- the safe one
             state_dir, lang = found.get("state_dir", DEFAULT_STATE), found.get("lang", "zh")
         except (OSError, ValueError, AttributeError, yaml.YAMLError):
-            return None
+            # The installed service can be asked although its file is gone, broken, or not for us to read.
+            return Path(prepared) if prepared else None
         if self.lang is None and lang in {"zh", "en"}:
             self.lang = lang
-        prepared = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         return Path(prepared or state_dir) if isinstance(state_dir, str) else None
 
     @property

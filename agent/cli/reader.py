@@ -90,7 +90,7 @@ def devices(
 
 
 def _list(settings: Settings, *, as_json: bool) -> None:
-    config = settings.config() if settings.config_path.exists() else None
+    config = settings.config() if settings.has_file() else None
     report = _report(config)
     lang = settings.language
     if as_json:
@@ -141,7 +141,7 @@ def _print_candidate(one: dict[str, Any], report: dict[str, Any], settings: Sett
 
 
 def _probe(settings: Settings, port: str, *, as_json: bool) -> None:
-    configured = settings.config().reader.baud if settings.config_path.exists() else BAUD
+    configured = settings.config().reader.baud if settings.has_file() else BAUD
     found = readers.probed(port, configured)
     if as_json:
         print_json({"port": port, "status": found.status, "sam_id": found.sam_id, "baud": found.baud})

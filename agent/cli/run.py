@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from agent import lastrun
 from agent.catalogue import AgentError
-from agent.cli.options import DEFAULT_CONFIG, Settings, Verb, json_option, pass_settings
+from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
 from agent.clock import SystemClock
 from agent.config import Config, ConfigError, Finding
 from agent.config.findings import in_order
 from agent.config.loader import File, read
 from agent.control import NotRunning, call
-from agent.control.client import SYSTEM_STATE
 from agent.ops import judged
 
 CONFIG_WRONG = 78
@@ -36,7 +34,7 @@ def run(settings: Settings) -> None:
     from agent.service import serve
 
     try:
-        serve(settings.config_path)
+        serve(settings.config_path, settings.env())
     except ConfigError as error:
         wrong, state_dir = next(one for one in error.findings if one.fatal), settings.state_dir()
         if state_dir is not None:
@@ -61,7 +59,8 @@ def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) ->
     if settings.lang is None and found.config is not None:
         settings.lang = found.config.lang
     if found.config is not None and not no_env:
-        findings = in_order([*findings, *_surroundings(found, found.config)])
+        asked = state_dir if path == settings.config_path else None
+        findings = in_order([*findings, *_surroundings(found, found.config, asked)])
     good = not any(finding.fatal for finding in findings)
     if as_json:
         told = [finding.as_json(settings.language) for finding in findings]
@@ -75,30 +74,18 @@ def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) ->
         raise click.exceptions.Exit(CONFIG_WRONG)
 
 
-def _surroundings(file: File, config: Config) -> list[Finding]:
+def _surroundings(file: File, config: Config, asked: Path | None) -> list[Finding]:
+    """Return what is wrong with what a file names. `asked`: where its daemon is to be found."""
     from agent.ops.surroundings import surroundings
 
     daemon = True
     try:
-        _call(Path(file.path), config, "status")
+        call(asked or Path(config.state_dir), "status")
     except NotRunning:
         daemon = False
     except AgentError:
         pass  # it is there, and does not speak to us
     return surroundings(file, config, daemon=daemon)
-
-
-def _call(path: Path, config: Config, verb: str, args: Mapping[str, str] | None = None) -> None:
-    """Ask the daemon that works by a file. NotRunning when there is none.
-
-    The unit's daemon is found where systemd put it, whatever became of state_dir in its file.
-    """
-    try:
-        call(Path(config.state_dir), verb, args)
-    except NotRunning:
-        if path != DEFAULT_CONFIG:
-            raise
-        call(SYSTEM_STATE, verb, args)
 
 
 @click.command(cls=Verb)
@@ -107,7 +94,7 @@ def reload(settings: Settings) -> None:
     """让运行中的守护进程重新读取配置 / make the running daemon read its configuration again."""
     config = settings.config()
     try:
-        _call(settings.config_path, config, "reload", {"config": str(settings.config_path.resolve())})
+        call(Path(config.state_dir), "reload", {"config": str(settings.config_path.resolve())})
     except NotRunning as error:
         raise AgentError("E8209", path=config.state_dir) from error
     settings.say("配置已重新加载", "configuration reloaded")

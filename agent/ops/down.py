@@ -7,6 +7,7 @@ Without keys, and without checking the configuration where it is the very file t
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -37,7 +38,10 @@ PATIENCE_S = 5.0
 
 def why(state_dir: Path) -> Iterator[dict[str, Any]]:
     """Yield what is known of why no daemon runs on a state directory, as codes with their facts."""
-    yield from reasons(lastrun.read(state_dir), unit() if state_dir == SYSTEM_STATE else {})
+    found = reasons(lastrun.read(state_dir), unit() if state_dir == SYSTEM_STATE else {})
+    # Of a folder that is closed to us nobody can say that no daemon ever ran there.
+    closed = state_dir.exists() and not os.access(state_dir, os.X_OK, effective_ids=True)
+    yield from (reason for reason in found if not (closed and reason["code"] == "W8611"))
 
 
 def report(state_dir: Path, max_bytes: int, config_hash: str) -> dict[str, Any]:

@@ -22,14 +22,13 @@ from agent.config import Config, ConfigError, Finding
 from agent.config.findings import in_order
 from agent.config.loader import File, read
 from agent.config.schema import Secret, named_secrets
+from agent.control.client import UNITS
 from agent.face import weights
 from agent.hmpt import conventions
 from agent.ops import machine
 from agent.ops.access import SERVICE_STATE, acting_as, service_account
 from drivers.access import Account
 
-#: Where packages put the unit; then systemd, not the file, says where the service keeps its data.
-UNITS = (Path("/usr/lib/systemd/system/kiosk-agent.service"), Path("/etc/systemd/system/kiosk-agent.service"))
 #: What `intake.form` says of a mapping that there is not.
 _NO_FILE = frozenset({"E6001", "E6002", "E6051"})
 _DENIED = os.strerror(errno.EACCES)
@@ -60,7 +59,10 @@ def surroundings(
     with acting_as(account):
         found += [*_readable(file, account), *_there(file, config), *_port(file, config, daemon=daemon)]
     if os.geteuid() not in {0, account.uid}:
-        hidden = [finding for finding in found if finding.facts.get("reason") == _DENIED]
+        # Credentials are root's: systemd hands them to the service, and to nobody who types a command.
+        hidden = [
+            finding for finding in found if finding.facts.get("reason") == _DENIED or finding.code == "E7204"
+        ]
         found = [finding for finding in found if finding not in hidden]
         if hidden:
             found.append(file.find("", "W6151", keys=", ".join(finding.facts["key"] for finding in hidden)))
