@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent.catalogue import AgentError
 from agent.config.schema import Config, Secret
+from agent.keys import ENCRYPTED
 
 FOLDER = Path("/etc/systemd/system/kiosk-agent.service.d")
 CREDENTIALS, ADDRESSES = "credentials.conf", "addresses.conf"
@@ -42,9 +43,29 @@ def credentials(config: Config) -> dict[str, str]:
     }
 
 
-def credentials_text(names: Iterable[str], folder: Path) -> str:
-    """Return the drop-in that hands the files of `folder` to the service."""
-    lines = [f"LoadCredential={name}:{folder / name}" for name in names]
+def sources(names: Mapping[str, str], folder: Path) -> dict[str, Path]:
+    """Return credential -> its file: NAME, or NAME.cred as systemd-creds encrypted it.
+
+    A main key that is to follow the present one goes along while it is there.
+    """
+    found = {name: _file(folder, name) for name in names}
+    following = {
+        f"{name}.next": _file(folder, f"{name}.next") for name in names if names[name] == "keys.seal"
+    }
+    return found | {name: path for name, path in following.items() if path.exists()}
+
+
+def _file(folder: Path, name: str) -> Path:
+    plain, encrypted = folder / name, folder / f"{name}{ENCRYPTED}"
+    return encrypted if encrypted.exists() and not plain.exists() else plain
+
+
+def credentials_text(files: Mapping[str, Path]) -> str:
+    """Return the drop-in that hands files to the service, each under its name."""
+    lines = [
+        f"LoadCredential{'Encrypted' if path.suffix == ENCRYPTED else ''}={name}:{path}"
+        for name, path in files.items()
+    ]
     return "\n".join([_WRITTEN, "[Service]", *lines]) + "\n"
 
 

@@ -4,6 +4,10 @@ Three keys of the agent's own - sealing, audit, pseudonyms - one purpose each. W
 names none they are made at first start below state_dir/keys; `doctor` and the documents say what that
 does not protect against.
 
+A file of a key of ours says `hex:` and the key, and is that key wherever it lies - moved into a credential,
+restored from a backup. Without `hex:` a file of our own making holds hexadecimal digits, and one that the
+configuration names is the key as it stands: both are older than that.
+
 The sealing key changes by putting the new one beside it as `NAME.next` and starting anew: whatever was
 sealed under the old key's wrapping is wrapped under the new one, and the old file may go. Keys of our own
 making do all of it by themselves.
@@ -15,6 +19,7 @@ import errno
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +32,14 @@ KEY_BYTES = 32
 SECRETS = Path("/etc/kiosk-agent/secrets")
 #: Secrets that somebody was told and typed or pasted; keys of the agent's own are made by `keys init`.
 TYPED = ("platform.org_app_secret", "platform.authorization", "camera.password", "intake.token")
+_HEX = b"hex:"
 _ONE_LINE = re.compile(r"[!-~]([ -~]*[!-~])?")
 #: A secret is a line of text or a key; whatever is larger is the wrong file.
 MAX_SECRET_BYTES = 4096
+#: The name's end of a credential that systemd-creds encrypted to this machine.
+ENCRYPTED = ".cred"
+#: It may have to ask a TPM.
+DECRYPT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Keyring:
 
 
 NAMES = ("seal", "audit", "pseudonym")
+_OURS = frozenset(f"keys.{name}" for name in NAMES)
 
 
 def load(config: Config, env: Mapping[str, str] = os.environ) -> Keyring:
@@ -57,7 +68,7 @@ def load(config: Config, env: Mapping[str, str] = os.environ) -> Keyring:
             continue
         path = own_key(config, name)
         if not path.exists():
-            write_key(path, os.urandom(KEY_BYTES).hex().encode())
+            write_key(path, written(os.urandom(KEY_BYTES)))
             made = True
         found[name] = _own(path, f"keys.{name}")
     return Keyring(
@@ -67,6 +78,24 @@ def load(config: Config, env: Mapping[str, str] = os.environ) -> Keyring:
         made=made,
         seal_next=_seal_next(config, env),
     )
+
+
+def written(key: bytes) -> bytes:
+    """Return a key as its file holds it."""
+    return _HEX + key.hex().encode()
+
+
+def _unwritten(content: bytes, name: str, path: Path | str | None) -> bytes:
+    """Return the key that a file's content stands for. AgentError E7203 when it is not what it says."""
+    if not content.startswith(_HEX):
+        return content
+    try:
+        key = bytes.fromhex(content.removeprefix(_HEX).decode("ascii"))
+    except ValueError:
+        key = b""
+    if not key:
+        raise AgentError("E7203", key=name, path=path)
+    return key
 
 
 def place(config: Config, name: str) -> Path:
@@ -84,6 +113,11 @@ def own_key(config: Config, name: str) -> Path:
     return Path(config.state_dir) / "keys" / f"{name}.key"
 
 
+def beside_the_data(config: Config) -> list[str]:
+    """Return the keys that lie in the state directory, those left behind there by a move among them."""
+    return [name for name in NAMES if getattr(config.keys, name) is None or own_key(config, name).exists()]
+
+
 def own_keys(config: Config) -> dict[str, bytes]:
     """Return those keys of our own making that are there. AgentError E72xx for one that cannot be used."""
     places = {name: own_key(config, name) for name in NAMES if getattr(config.keys, name) is None}
@@ -92,10 +126,14 @@ def own_keys(config: Config) -> dict[str, bytes]:
 
 def _own(path: Path, name: str) -> bytes:
     text = _read_private(path, name)
-    try:
-        return bytes.fromhex(text.decode("ascii"))
-    except ValueError:
-        raise AgentError("E7203", key=name, path=path) from None
+    return _unwritten(text if text.startswith(_HEX) else _HEX + text, name, path)
+
+
+def held(config: Config, name: str, path: Path) -> bytes:
+    """Return the key that a file holds which is kept where the configuration wants it."""
+    if getattr(config.keys, name) is None:
+        return _own(path, f"keys.{name}")
+    return _unwritten(_read_private(path, f"keys.{name}"), f"keys.{name}", path)
 
 
 def _seal_next(config: Config, env: Mapping[str, str]) -> bytes | None:
@@ -106,9 +144,14 @@ def _seal_next(config: Config, env: Mapping[str, str]) -> bytes | None:
         return _own(path, "keys.seal") if path.exists() else None
     if secret.file is not None:
         path = next_to(Path(secret.file))
-        return _read_private(path, "keys.seal") if path.exists() else None
-    path = next_to(Path(env.get("CREDENTIALS_DIRECTORY", "")) / str(secret.credential))
-    return _content(path, "keys.seal") if path.exists() else None
+        return held(config, "seal", path) if path.exists() else None
+    credential = next_to(Path(str(secret.credential))).name
+    if env.get("CREDENTIALS_DIRECTORY"):
+        path = Path(env["CREDENTIALS_DIRECTORY"]) / credential
+        content = _content(path, "keys.seal") if path.exists() else None
+    else:
+        content = _kept(credential, "keys.seal")
+    return None if content is None else _unwritten(content, "keys.seal", credential)
 
 
 def next_to(path: Path) -> Path:
@@ -134,7 +177,7 @@ def read_secret(secret: Secret, name: str, env: Mapping[str, str] = os.environ) 
     # Notepad's mark, a blank behind what was pasted: invisible, and every signature would be wrong.
     if name in TYPED and not _ONE_LINE.fullmatch(content.decode("latin-1")):
         raise AgentError("E7210", key=name)
-    return content
+    return _unwritten(content, name, secret.file or secret.credential) if name in _OURS else content
 
 
 def _secret(secret: Secret, name: str, env: Mapping[str, str]) -> bytes:
@@ -144,10 +187,40 @@ def _secret(secret: Secret, name: str, env: Mapping[str, str]) -> bytes:
     if env.get("CREDENTIALS_DIRECTORY"):
         # The directory is systemd's own, readable for this unit alone, with modes that differ by version.
         return _content(Path(env["CREDENTIALS_DIRECTORY"]) / credential, name)
-    if os.access(SECRETS / credential, os.R_OK):
-        # A command that root types beside the service works with what the service would be given.
-        return _read_private(SECRETS / credential, name)
-    raise AgentError("E7204", key=name, credential=credential)
+    # A command that root types beside the service works with what the service would be given.
+    content = _kept(credential, name)
+    if content is None:
+        raise AgentError("E7204", key=name, credential=credential)
+    return content
+
+
+def _kept(credential: str, name: str) -> bytes | None:
+    """Return what systemd would hand over, None where there is nothing or it is not for us to read.
+
+    As systemd reads it, as root, although a command acts as the service's account: it owns no secret.
+    """
+    plain = SECRETS / credential
+    encrypted = plain.with_name(f"{credential}{ENCRYPTED}")
+    acting = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    try:
+        if os.access(plain, os.R_OK, effective_ids=True):
+            return _read_private(plain, name)
+        return _decrypted(encrypted, credential, name) if os.access(encrypted, os.R_OK) else None
+    finally:
+        os.seteuid(acting)
+
+
+def _decrypted(path: Path, credential: str, name: str) -> bytes:
+    """Return what systemd-creds encrypted to this machine."""
+    command = ["systemd-creds", "decrypt", f"--name={credential}", str(path), "-"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, timeout=DECRYPT_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "strerror", None) or "systemd-creds decrypt"
+        raise AgentError("E7201", key=name, path=path, reason=reason) from error
+    return _trimmed(done.stdout, path, name)
 
 
 def camera_password(config: Config) -> str | None:
@@ -172,6 +245,11 @@ def _content(path: Path, name: str) -> bytes:
             content = file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise AgentError("E7201", key=name, path=path, reason=error.strerror) from error
+    return _trimmed(content, path, name)
+
+
+def _trimmed(content: bytes, path: Path, name: str) -> bytes:
+    """Return a file's content without its line end. AgentError E7203 for one that is empty or too large."""
     if len(content) > MAX_SECRET_BYTES:
         raise AgentError("E7203", key=name, path=path)
     content = content.removesuffix(b"\n").removesuffix(b"\r")

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-RULES = "systemd/60-kiosk-agent.rules"
+RULES = "/usr/lib/udev/rules.d/60-kiosk-agent.rules"
 
 
 @dataclass(frozen=True)

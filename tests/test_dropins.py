@@ -44,9 +44,20 @@ def test_every_credential_that_is_named_is_handed_over_and_no_other() -> None:
         "esb_ticket": "platform.authorization",
         "seal_key": "keys.seal",
     }
-    text = dropins.credentials_text(named, Path("/etc/kiosk-agent/secrets"))
+    text = dropins.credentials_text(dropins.sources(named, Path("/etc/kiosk-agent/secrets")))
     assert "LoadCredential=seal_key:/etc/kiosk-agent/secrets/seal_key\n" in text
     assert text.count("LoadCredential=") == 3
+
+
+def test_what_systemd_encrypted_and_a_key_that_is_to_follow_are_handed_over_too(tmp_path: Path) -> None:
+    named = {"esb_ticket": "platform.authorization", "seal_key": "keys.seal"}
+    for name in ("esb_ticket.cred", "esb_ticket.next", "seal_key", "seal_key.cred", "seal_key.next"):
+        (tmp_path / name).touch()
+    assert dropins.credentials_text(dropins.sources(named, tmp_path)).splitlines()[2:] == [
+        f"LoadCredentialEncrypted=esb_ticket:{tmp_path}/esb_ticket.cred",
+        f"LoadCredential=seal_key:{tmp_path}/seal_key",
+        f"LoadCredential=seal_key.next:{tmp_path}/seal_key.next",
+    ]
 
 
 def test_whom_it_talks_to_is_the_platform_or_the_proxy_and_a_network_camera() -> None:

@@ -162,10 +162,32 @@ def reload_good_and_bad(hospital: Hospital) -> None:
     hospital.configure()
     assert "W6152" in debian.run("kiosk-agent", "check").stdout
     debian.run("kiosk-agent", "reload")
+    assert "W8602" not in debian.run("kiosk-agent", "status").stdout
+    assert not (debian.root / "srv/elsewhere").exists()
     del hospital.content["state_dir"]
     hospital.configure()
     check_sees_what_the_service_sees(debian)
+    the_group_may_ask_and_others_are_told(debian)
     assert (debian.show("ActiveState"), debian.show("MainPID")) == ("active", process)
+
+
+def the_group_may_ask_and_others_are_told(debian: Machine) -> None:
+    """The registrar's account opens the page; one that may not ask does not take the daemon for gone."""
+    debian.run("useradd", "--groups=kiosk-agent", "registrar")
+    debian.run("useradd", "stranger")
+
+    def by(account: str, *command: str) -> subprocess.CompletedProcess[str]:
+        who = ("setpriv", f"--reuid={account}", f"--regid={account}", "--init-groups", "--")
+        return debian.run(*who, "kiosk-agent", *command, check=False)
+
+    assert by("registrar", "page", "--print").stdout.startswith("http://127.0.0.1:")
+    assert by("registrar", "outbox", "stats").returncode == 0
+    assert "W8602" not in by("registrar", "status").stdout
+    # Its secrets are systemd's to read: who may not look at them finds no fault in them.
+    checked = by("registrar", "check")
+    assert (checked.returncode, "W6151" in checked.stdout) == (0, True), checked.stdout
+    unknown = by("stranger", "status", "--nagios")
+    assert (unknown.returncode, "E8207" in unknown.stdout, "W8602" in unknown.stdout) == (3, True, False)
 
 
 def check_sees_what_the_service_sees(debian: Machine) -> None:
@@ -241,6 +263,50 @@ def test_setup_asks_for_secrets_and_a_missing_one_keeps_the_service_from_startin
     assert (debian.show("ExecMainStatus"), debian.show("NRestarts")) == ("243", "0")
     hidden.rename(source)
     debian.run("systemctl", "start", "kiosk-agent")
+    the_keys_leave_the_state_directory_and_one_is_replaced(hospital)
+
+
+def the_keys_leave_the_state_directory_and_one_is_replaced(hospital: Hospital) -> None:
+    """As the runbook says: into credentials, another main key after them, encrypted to the machine at last."""
+    debian, secrets = hospital.machine, "/etc/kiosk-agent/secrets"
+    word = debian.root / "root/word"
+    word.write_text("four words that nobody else would think of\n")
+    passphrase = ("--passphrase-file", "/root/word")
+    debian.run("kiosk-agent", "keys", "backup", "/root/backup", *passphrase)
+    debian.run("kiosk-agent", "keys", "init", "--from", "/root/backup", "--out", secrets, *passphrase)
+    names = {name: f"{name}_key" for name in ("seal", "audit", "pseudonym")}
+    hospital.content["keys"] = {name: {"credential": file} for name, file in names.items()}
+    hospital.configure()
+    first = service_with_keys(debian)
+    debian.run("sh", "-c", "rm /var/lib/kiosk-agent/keys/*.key")
+    assert "W7306" not in debian.run("kiosk-agent", "status").stdout
+
+    debian.run("kiosk-agent", "keys", "init", "--out", "/root/new")
+    debian.run("mv", "/root/new/seal_key", f"{secrets}/seal_key.next")
+    second = service_with_keys(debian)
+    assert second != first
+    debian.run("mv", f"{secrets}/seal_key.next", f"{secrets}/seal_key")
+    assert service_with_keys(debian) == second
+
+    for name in names.values():
+        debian.run(
+            "systemd-creds", "encrypt", f"--name={name}", f"{secrets}/{name}", f"{secrets}/{name}.cred"
+        )
+        debian.run("rm", f"{secrets}/{name}")
+    assert service_with_keys(debian) == second
+    assert "LoadCredentialEncrypted=seal_key" in debian.run("systemctl", "cat", "kiosk-agent").stdout
+
+
+def service_with_keys(debian: Machine) -> str:
+    """Hand over what there is; look at records and trail beside the service and without it. Return the key's id."""
+    debian.run("kiosk-agent", "setup")
+    debian.run("kiosk-agent", "check")
+    for act in ("is-active", "stop"):
+        debian.run("systemctl", act, "kiosk-agent")
+        debian.run("kiosk-agent", "outbox", "verify")
+        debian.run("kiosk-agent", "audit", "verify")
+    debian.run("systemctl", "start", "kiosk-agent")
+    return str(json.loads(debian.run("kiosk-agent", "status", "--json").stdout)["kek"])
 
 
 def changed(deb: Path, version: str, module: str, addition: str) -> Path:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from admin_support import (
     PASSPHRASE,
     answered,
@@ -274,12 +276,85 @@ def test_a_configured_key_changes_by_putting_the_next_one_beside_it(tmp_path: Pa
     assert answered(site, "outbox", "stats")["lost_keys"] == 0
 
 
+KEY_FILES = ("seal_key", "audit_key", "pseudonym_key")
+
+
+def outside(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the section of keys that lie in a folder outside the state directory."""
+    return {name.removesuffix("_key"): {"file": str(folder / name)} for name in KEY_FILES}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"0123456789abcdef" * 4 + b"\n", bytes(range(200, 231)) + b"\n", b"a word of the hospital's own"],
+    ids=["made by keys init", "older than hex:", "bytes", "a word"],
+)
+def test_a_backup_brings_back_the_very_keys_that_lie_outside(tmp_path: Path, content: bytes | None) -> None:
+    """The main key, the trail's and the pseudonyms': records are read, the trail fits, persons are found."""
+    folder = tmp_path / "secrets"
+    site = Site(tmp_path / "site", {"keys": outside(folder)})
+    if content is None:
+        answered(site, "keys", "init")
+    else:
+        folder.mkdir()
+        for name in KEY_FILES:
+            (folder / name).write_bytes(content)
+            (folder / name).chmod(0o400)
+    history(site)
+    word, backup = secret_file(tmp_path), str(tmp_path / "backup")
+    answered(site, "keys", "backup", backup, "--passphrase-file", word)
+    found = answered(site, "outbox", "stats")
+    restore = ("keys", "init", "--from", backup, "--passphrase-file", word)
+    assert answered(site, *restore)["files"] == {}, "they are there"
+    for there in ((), ("--out", str(folder))):
+        for name in KEY_FILES:
+            (folder / name).unlink()
+        answered(site, *restore, *there)
+        assert answered(site, "outbox", "verify")["ok"] is True
+        assert answered(site, "audit", "verify")["ok"] is True
+        assert answered(site, "outbox", "stats")["lost_keys"] == found["lost_keys"] == 0
+
+
+@pytest.mark.parametrize("how", ["restored", "moved"])
+def test_keys_leave_the_state_directory_and_stay_the_same(site: Site, tmp_path: Path, how: str) -> None:
+    history(site)
+    own, folder, word = state_of(site) / "keys", tmp_path / "secrets", secret_file(tmp_path)
+    backup = str(tmp_path / "backup")
+    answered(site, "keys", "backup", backup, "--passphrase-file", word)
+    assert checks(site)["key files"] == "W7306"
+    folder.mkdir()
+    if how == "restored":
+        answered(site, "keys", "init", "--from", backup, "--passphrase-file", word, "--out", str(folder))
+    else:
+        for name in KEY_FILES:
+            shutil.copy(own / f"{name.removesuffix('_key')}.key", folder / name)
+    content = yaml.safe_load(site.config.read_text("utf-8"))
+    site.config.write_text(yaml.safe_dump({**content, "keys": outside(folder)}, allow_unicode=True), "utf-8")
+    assert answered(site, "outbox", "verify")["ok"] is True
+    assert answered(site, "audit", "verify")["ok"] is True
+    assert checks(site)["key files"] == "W7306", "they still lie beside the data as well"
+    for path in own.iterdir():
+        path.unlink()
+    assert (checks(site)["key files"], checks(site)["keys"]) == (None, None)
+
+
+def test_a_key_s_file_that_says_hex_and_holds_none_is_refused_at_its_line(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    site = Site(tmp_path / "site", {"keys": outside(folder)})
+    answered(site, "keys", "init")
+    (folder / "audit_key").chmod(0o600)
+    (folder / "audit_key").write_text("hex:0x12\n")
+    run = site.cli("check")
+    assert (run.returncode, run.stdout.count("E7203")) == (78, 1)
+    assert "0x12" not in run.stdout
+
+
 def test_keys_that_systemd_passes_are_not_written_by_a_command(tmp_path: Path) -> None:
     site = Site(tmp_path / "site", {"keys": {"seal": {"credential": "seal_key"}}})
     assert "--out" in refused(site, "E7309", "keys", "init", "--lang", "en")
     made = answered(site, "keys", "init", "--out", str(tmp_path / "made"))["files"]
     assert sorted(Path(path).name for path in made.values()) == ["audit_key", "pseudonym_key", "seal_key"]
-    assert all(re.fullmatch(r"[0-9a-f]{64}\n", Path(path).read_text()) for path in made.values())
+    assert all(re.fullmatch(r"hex:[0-9a-f]{64}\n", Path(path).read_text()) for path in made.values())
 
 
 def test_doctor_orders_its_findings_and_says_what_to_do(site: Site, tmp_path: Path) -> None:

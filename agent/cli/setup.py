@@ -60,7 +60,9 @@ def _dropins(settings: Settings, config: Config, *, resolve: bool) -> dict[str, 
     """Return file -> its text, None where it must not be."""
     credentials = dropins.credentials(config)
     files: dict[str, str | None] = {
-        dropins.CREDENTIALS: dropins.credentials_text(credentials, keys.SECRETS) if credentials else None
+        dropins.CREDENTIALS: dropins.credentials_text(dropins.sources(credentials, keys.SECRETS))
+        if credentials
+        else None
     }
     hosts = dropins.hosts(config)
     names = dropins.named(hosts)
@@ -90,8 +92,9 @@ def let_the_service_read(path: Path) -> bool:
 
 def _take_secrets(settings: Settings, config: Config) -> None:
     """Ask for each secret that is named and not there. AgentError E7208 where nobody can be asked."""
+    named = dropins.credentials(config)
     missing = {
-        name: key for name, key in dropins.credentials(config).items() if not (keys.SECRETS / name).exists()
+        name: named[name] for name, path in dropins.sources(named, keys.SECRETS).items() if not path.exists()
     }
     unasked = [key for key in missing.values() if key not in keys.TYPED or not sys.stdin.isatty()]
     if unasked:

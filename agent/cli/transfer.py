@@ -219,12 +219,12 @@ def init(
     settings: Settings, out: Path | None, backup: Path | None, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """生成三把密钥，或从备份恢复 / make the three keys, or restore them; never over existing ones."""
-    content = {name: os.urandom(own_keys.KEY_BYTES).hex() for name in own_keys.NAMES}
+    content = {name: os.urandom(own_keys.KEY_BYTES) for name in own_keys.NAMES}
     if backup is not None:
         reader = passphrase.Reader(backup, BACKUP)
         key = passphrase.derived(_passphrase(settings, passphrase_file, new=False), reader.salt)
         reader.verify(key)
-        content = json.loads(next(reader.pieces(key)))
+        content = {name: bytes.fromhex(text) for name, text in json.loads(next(reader.pieces(key))).items()}
     paths = {
         name: own_keys.place(settings.config(), name) if out is None else out / f"{name}_key"
         for name in own_keys.NAMES
@@ -232,17 +232,19 @@ def init(
     with contextlib.nullcontext() if out else as_owner_of(Path(settings.config().state_dir)):
         kept: list[str] = []
         if backup is not None and out is None:
-            paths, kept = _restorable(paths, content)
+            paths, kept = _restorable(settings.config(), paths, content)
         there = [path for path in paths.values() if path.exists()]
         if there:
             raise AgentError("E7305", path=there[0])
         for name, path in paths.items():
-            own_keys.write_key(path, content[name].encode())
+            own_keys.write_key(path, own_keys.written(content[name]))
     result = {"files": {name: str(path) for name, path in paths.items()}, "kept": kept}
     report(settings, result, *_restored(paths, kept), as_json=as_json)
 
 
-def _restorable(paths: dict[str, Path], content: dict[str, str]) -> tuple[dict[str, Path], list[str]]:
+def _restorable(
+    config: Config, paths: dict[str, Path], content: dict[str, bytes]
+) -> tuple[dict[str, Path], list[str]]:
     """Return where a backup's keys go, and the names of those that stand against it and stay.
 
     Whoever loses the main key finds another one in its place: each start makes what it lacks. Both are needed
@@ -253,7 +255,7 @@ def _restorable(paths: dict[str, Path], content: dict[str, str]) -> tuple[dict[s
         if not path.exists():
             continue
         del places[name]
-        if path.read_bytes().strip() == content[name].encode():
+        if own_keys.held(config, name, path) == content[name]:
             continue
         if name == "seal":
             places[name] = own_keys.next_to(path)

@@ -36,7 +36,7 @@ def state(powers: Powers) -> dict[str, Any]:
         "kek": kek,
         "backed_up": backup.get("kek") == kek,
         "backed_up_at": backup.get("at"),
-        "own_files": [name for name in keys.NAMES if getattr(own.config.keys, name) is None],
+        "own_files": keys.beside_the_data(own.config),
         "lost_epochs": own.outbox.administration.lost_keys,
         "gcm": sm.has_gcm(),
     }
@@ -57,7 +57,7 @@ def _replace(powers: Powers, caller: Caller) -> dict[str, Any]:
     path = keys.own_key(own.config, "seal")
     following = keys.next_to(path)
     if not following.exists():
-        keys.write_key(following, os.urandom(keys.KEY_BYTES).hex().encode())
+        keys.write_key(following, keys.written(os.urandom(keys.KEY_BYTES)))
     # A power cut from here on is met by the next start, which finds the key beside the old one.
     fresh = keys.load(own.config).seal_next
     if fresh is None:
