@@ -39,6 +39,7 @@ from agent.intake.keeping import Parts as IntakeParts
 from agent.lastrun import Recorder
 from agent.live import Live, fingerprint
 from agent.notify import notify, watchdog_interval_s
+from agent.onfile import OnFile
 from agent.operators import Operators
 from agent.ops.status import line as status_line
 from agent.ops.surroundings import configured
@@ -98,6 +99,8 @@ class Agent:
         self._pictures = Pictures(clock, self.board)
         self._chip_pictures = Pictures(clock, self.board, limit_s=CHIP_PICTURE_S)
         self._loan = Loan()
+        #: What a reload reads; known to whoever started us.
+        self.on_file: OnFile | None = None
         self.uploader = Uploader(self._uploader_parts())
         self.completion = Completion(self._completion_parts())
         self.station = Station(self._station_parts())
@@ -161,12 +164,11 @@ class Agent:
         logs.say(log, "I8004")
         changes.note(self.own, config)
 
-    def powers(self, reload: Callable[[], None], config_file: Path | None = None) -> Powers:
-        """Return what the control verbs may see and do; `config_file`: what a reload reads."""
+    def powers(self, reload: Callable[[], None]) -> Powers:
+        """Return what the control verbs may see and do."""
         return replace(
             self._console_powers(),
             reload=reload,
-            config_file=config_file,
             vision=self._vision,
             pictures=self._pictures,
             loan=self._loan,
@@ -182,6 +184,7 @@ class Agent:
             board=self.board,
             loops=self._loop_states,
             config=self.live.config,
+            on_file=lambda: self.on_file,
             record_ready=self.uploader.wake,
             record_changed=self.completion.wake,
             operators=self.operators,
@@ -335,13 +338,15 @@ def serve(config_path: Path, env: Mapping[str, str] = os.environ) -> None:
         stack.enter_context(listening(stop, asked))
         agent = stack.enter_context(running(config, SystemClock()))
 
+        agent.on_file = OnFile(config_path.absolute(), env)
+
         def reload() -> None:
             found, taken = lastrun.digest(config_path), configured(config_path, env)
             agent.reload(taken)
             recorder.took(found, fingerprint(taken), taken.outbox.max_bytes)
             recorder.write()
 
-        verbs = handlers(agent.powers(reload, config_path.absolute()))
+        verbs = handlers(agent.powers(reload))
         stack.enter_context(ControlServer.at(agent.own.state_dir, env, verbs))
         recorder.write()
         notify("READY=1", env)

@@ -47,6 +47,7 @@ MACHINE = {
 UP: dict[str, Any] = {
     "daemon": True, "version": "1", "loops": [], "topics": {}, "told": {}, "queue": QUEUE, "keys": KEYS,
     "clock_trust": "ntp", "audit_alarm": None, "device": {}, "face": {"code": ""}, "machine": MACHINE,
+    "on_file": {},
 }  # fmt: skip
 
 
@@ -74,6 +75,8 @@ def ended(code: str) -> dict[str, Any]:
 EXAMPLES: dict[str, dict[str, Any]] = {
     "W8602": {**UP, "daemon": False, "down": []},
     **{code: ended(code) for code in ("W8611", "W8612", "E8613", "E8614", "W8615", "E7202", "E8203")},
+    "E8617": {**UP, "on_file": {"code": "E8617", "facts": {"count": "2", "first": "7:1", "cause": "E6016"}}},
+    "W8618": {**UP, "on_file": {"code": "W8618", "facts": {"keys": "lang"}}},
     "E8605": {**UP, "loops": [{"name": "a", "late_s": 1.0, "alive": True}]},
     "E8302": on_machine(hindrance="read-only file system"),
     "E3119": on_machine(free=1),

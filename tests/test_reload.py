@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from agent import logs
 from agent.catalogue import AgentError
 from agent.clock import SystemClock
 from agent.config.described import Key, keys
+from agent.control import call
 from agent.live import reloadable
+from agent.ops import conditions
 from agent.ops.surroundings import configured
 from agent.ownership import owning
 from agent.service import Agent
@@ -154,6 +158,42 @@ def test_a_daemon_is_not_told_to_read_another_file_than_its_own(tmp_path: Path) 
         assert run(site, "reload", str(tmp_path / "hard.yaml")).returncode == 0
     results = [line["result"] for line in trail(site) if line["what"] == "config.reload"]
     assert results == ["ok", "ok", "E8210", "ok"], "the refusal is in the trail"
+
+
+def test_a_file_that_is_not_what_is_in_force_is_told_until_it_is(tmp_path: Path) -> None:
+    """A refused reload is soon forgotten; the next start goes by the file."""
+    site = Site(tmp_path / "site")
+    good = site.config.read_text("utf-8")
+
+    def codes() -> set[str]:
+        by_status = {problem["code"] for problem in answered(site, "status")["problems"]}
+        return by_status & {"E8617", "W8618"}
+
+    with site.daemon():
+        wait_for("the daemon answers", lambda: answered(site, "status")["daemon"])
+        assert codes() == set()
+        site.config.write_text(f"# a remark\n{good}", "utf-8")
+        assert codes() == set(), "it says the same"
+        site.config.write_text(f"{good}langg: en\nlogging: {{level: loud}}\n", "utf-8")
+        assert run(site, "reload", str(site.config)).returncode == 78
+        assert codes() == {"E8617"}
+        assert site.cli("status", "--nagios").returncode == 2
+        site.config.write_text(f"{good}logging: {{level: debug}}\n", "utf-8")
+        (told,) = [one for one in answered(site, "status")["problems"] if one["code"] == "W8618"]
+        assert "logging.level" in told["title"]
+        doctors = json.loads(site.cli("doctor", "--json").stdout)
+        checked = {check["check"]: check["code"] for check in doctors}
+        assert checked["file"] == "W8618"
+        assert run(site, "reload", str(site.config)).returncode == 0
+        assert codes() == set()
+        site.config.unlink()
+        assert answered_by(site) == {"E8617"}
+
+
+def answered_by(site: Site) -> set[str]:
+    """Ask the daemon itself: without its file no command knows where it is."""
+    problems = conditions.problems(call(site.folder / "state", "status"), datetime.now(timezone.utc))
+    return {problem.code for problem in problems} & {"E8617", "W8618"}
 
 
 def run(site: Site, verb: str, config: str) -> subprocess.CompletedProcess[str]:

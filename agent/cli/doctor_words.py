@@ -12,6 +12,7 @@ LABELS = {
     "last run": "上次运行",
     "cause": "停止原因",
     "unit": "系统服务",
+    "file": "配置文件",
     "loops": "循环",
     "disk": "磁盘",
     "secrets": "密钥与票据",

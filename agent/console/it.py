@@ -61,6 +61,7 @@ def _report(
     queue: Mapping[str, Any],
 ) -> Report:
     """Return what `status` answers, but for what takes a look at the machine or reads the models."""
+    on_file = powers.on_file()
     return {
         "daemon": True,
         "topics": {name: state for name, state in board.snapshot().items() if name not in view.NOT_PARTS},
@@ -71,6 +72,7 @@ def _report(
         "clock_trust": powers.own.time.trust().value,
         "audit_alarm": powers.own.audit_alarm(),
         "device": commissioning.device_state(powers),
+        "on_file": None if on_file is None else on_file.differs(powers.current()),
     }
 
 

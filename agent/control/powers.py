@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.board import Board
 from agent.config.schema import Config
+from agent.onfile import OnFile
 from agent.operators import Operators
 from agent.ownership import Ownership
 from agent.station import DeskInput
@@ -28,8 +28,8 @@ class Powers:
     record_changed: Callable[[], None] = lambda: None
     config: Callable[[], Config] | None = None
     reload: Callable[[], None] | None = None
-    #: The file that a reload reads.
-    config_file: Path | None = None
+    #: The file that a reload reads; None without a daemon.
+    on_file: Callable[[], OnFile | None] = lambda: None
     vision: Vision | None = None
     pictures: Pictures | None = None
     loan: Loan | None = None

@@ -66,7 +66,7 @@ def _plain(handler: Handler) -> Handler:
 
 
 def _status(powers: Powers) -> dict[str, Any]:
-    board = powers.board
+    board, on_file = powers.board, powers.on_file()
     return {
         "version": __version__,
         "daemon": board is not None,
@@ -80,7 +80,8 @@ def _status(powers: Powers) -> dict[str, Any]:
         "face": desk.face_state(powers),
         "interrupted": len(powers.own.outbox.interrupted()),
         "config_hash": fingerprint(powers.current()),
-        "config_file": None if powers.config_file is None else str(powers.config_file),
+        "config_file": None if on_file is None else str(on_file.path),
+        "on_file": None if on_file is None else on_file.differs(powers.current()),
         "kek": powers.own.outbox.administration.kek_id,
         "keys": keyring.state(powers),
         "audit_alarm": powers.own.audit_alarm(),
@@ -94,7 +95,8 @@ def _reload(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str
     """
     result = "ok"
     try:
-        _same_file(powers.config_file, args.get("config"))
+        on_file = powers.on_file()
+        _same_file(None if on_file is None else on_file.path, args.get("config"))
         if powers.reload is not None:
             powers.reload()
     except CodedError as error:

@@ -131,6 +131,10 @@ def _coded(told: Mapping[str, Any]) -> Found:
     return (code, told["facts"]) if code in entries() else ("E8203", {"cause": code})
 
 
+def _on_file(report: Report, _now: datetime) -> Found:
+    return _coded(report["on_file"]) if report["on_file"] else GOOD
+
+
 # --- the machine ------------------------------------------------------------------------------------
 
 
@@ -286,6 +290,7 @@ WHY_DOWN = (
 )
 CONDITIONS = (
     Condition("configuration", "wrong", _met("wrong")),
+    Condition("file", "on_file", _on_file),
     Condition("database", "error", _met("error")),
     Condition("loops", "loops", _loops),
     Condition("disk", "machine", _disk),

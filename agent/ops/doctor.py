@@ -106,7 +106,7 @@ class Doctor:
         return [
             Check("package", partial(machine.package, self._account)),
             Check("daemon", self._daemon),
-            *(self._condition(name) for name in ("last run", "cause", "unit", "loops")),
+            *(self._condition(name) for name in ("last run", "cause", "unit", "file", "loops")),
             self._on_machine("disk"),
             Check("secrets", self._secrets, after=("daemon", "database")),
             self._on_machine("time source"),

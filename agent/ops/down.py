@@ -26,6 +26,7 @@ UNIT = "kiosk-agent.service"
 #: Of these conditions nothing is known here; `doctor` owns the state directory for a moment and tells them.
 NOT_KNOWN = {
     "face": "which engine and threshold are meant only the configuration says",
+    "file": "nothing is in force that the file could differ from; its faults are told as such",
     "key files": "whose the keys are only the configuration says",
     "machine": "whether the outbox is a copy only its owner finds out",
     "registration": "whether the device registers only the configuration says; one out of service is told",
@@ -56,6 +57,7 @@ def report(state_dir: Path, max_bytes: int, config_hash: str) -> dict[str, Any]:
         "face": dict.fromkeys(("model", "threshold", "accepted", "code")),
         "config_hash": config_hash,
         "config_file": None,
+        "on_file": None,
         "machine": host.look(state_dir),
     }
     try:
