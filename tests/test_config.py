@@ -124,7 +124,29 @@ def changed(old: str, new: str) -> str:
         (GOOD + "keys: {seal: {credential: a, file: b}}\n", ["15:8 E6027"]),
         (GOOD + "outbox: {max_bytes: 20 GiB}\n", []),
         (GOOD + "outbox: {max_bytes: 20 apples}\n", ["15:21 E6021"]),
-        (changed("org_app_secret: {credential: a}", "org_app_secret: s3cret"), ["4:19 E6021"]),
+        (changed("org_app_secret: {credential: a}", "org_app_secret: s3cret"), ["4:19 E6027"]),
+        (changed("org_app_secret: {credential: a}", "org_app_secret: [s3cret]"), ["4:19 E6027"]),
+        (changed("encrypt: true", "encrypt:true"), ["6:10 E6009"]),
+        (changed("encrypt: true", "encrypt:true").replace("dept_id: 1", "dept_id:1"), ["6:10 E6009", "8:10 E6009"]),
+        ("lang:zh\n" + GOOD, ["1:5 E6009"]),
+        (GOOD + "console:\n  listen:none\n  notice:x\n", ["16:9 E6009", "17:9 E6009"]),
+        (GOOD + "operators: {list: [lang:zh]}\nconsole: {notice: lang:zh}\n", []),
+        (GOOD + "console:\n  notice: |\n    lang:zh\n", []),
+        (changed("dept_name: 产科", "dept_name:\u3000产科"), ["9:13 E6007"]),
+        (changed("dept_name: 产科", "dept_name: \u00a0产科"), ["9:14 E6007"]),
+        (changed("dept_name: 产科", 'dept_name: "产科') + "console: {notice: \"a\"}\n", ["9:14 E6010"]),
+        (changed("dept_name: 产科", "dept_name: '产科"), ["9:14 E6010"]),
+        (GOOD + "operators:\n  list:\n    - '甲\n    - '乙'\n", ["17:7 E6010"]),
+        (GOOD + "console: {notice: 'one line,\n  another'}\n", []),
+        *[(changed("127.0.0.1:8080", host), ["2:13 E6032"]) for host in (
+            "[::1", "10.0.0.256", "10.0.0", "10.0.0.1:80a", "10.0.0.1:99999", "10.0.0.1:0", "10.0.0.1:", "a..b",
+            "http://10.0.0.1", "[::g]", "x" * 64)],
+        *[(changed("127.0.0.1:8080", host), ["2:13 E6025"]) for host in (
+            "u:p@10.0.0.1", "10.0.0.1?a=1", "10.0.0.1/esb?a=1", "10.0.0.1/#x", "10.0.0.1\\\\esb")],
+        *[(changed("127.0.0.1:8080", host), []) for host in (
+            "10.0.0.1", "[fd00::1]:80/esb", "esb.gx", "esb_1.gx.", "平台.gx:80/a/b/")],
+        (GOOD.replace("  encrypt: true", "  encrypt: true\n  proxy: http://10.0.0.9:x"), ["7:10 E6032"]),
+        (GOOD + "camera: {source: 'rtsp://[::1/live'}\n", ["15:18 E6032"]),
         (changed("manufacturer: M", "manufacturer: &a M"), ["10:17 E6012"]),
         (changed("manufacturer: M", "manufacturer: *a"), ["10:17 E6012"]),
         (changed("manufacturer: M", "manufacturer: !!str M"), ["10:17 E6012"]),
@@ -155,7 +177,8 @@ def changed(old: str, new: str) -> str:
         (changed("encrypt: true", "<<: {encrypt: true}"), ["1:1 E6020", "6:3 E6016"]),
         (GOOD.encode("gbk"), ["9:1 E6004"]),
         (b"lang: zh\n\xff\xfe\x00", ["2:1 E6005"]),
-        (b"x: \x00", ["1:1 E6010"]),
+        (b"x: \x00", ["1:4 E6010"]),
+        (changed("产科", "产\a科"), ["9:15 E6010"]),
         (changed("产科", '"\\U00110000"'), ["9:15 E6010"]),
         (changed("产科", '"\\UFFFFFFFF"'), ["9:15 E6010"]),
         (changed("产科", '"\\uD800"'), ["9:14 E6021"]),
@@ -232,6 +255,10 @@ def elsewhere(addition: str) -> str:
 def test_test_sources_never_meet_a_real_platform(addition: str, tmp_path: Path) -> None:
     assert [line.split()[1] for line in told(elsewhere(addition), tmp_path)] == ["E6030"]
     assert told(GOOD + addition, tmp_path) == []
+    # What a proxy takes for this machine is the proxy.
+    through = changed("encrypt: true", "encrypt: true\n  proxy: http://10.0.0.9:3128") + addition
+    assert [line.split()[1] for line in told(through, tmp_path)] == ["E6030"]
+    assert told(through.replace("10.0.0.9", "127.0.0.1"), tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -484,6 +511,7 @@ def test_any_file_is_a_configuration_or_findings(raw: bytes) -> None:
 KEYS = [key.path for key in keys() if not key.section]
 values = st.one_of(
     st.text(max_size=20),
+    st.from_regex(r"\A(https?|rtsp)://[\[\]:@/.a0?#%]{0,9}\Z"),
     st.sampled_from(["\ud800", "1e999999999GiB", "０", "nan", "no", "1:30", "/x\0y", "9" * 5000, "\u2028"]),
     st.integers(),
     st.floats(),

@@ -10,11 +10,11 @@ from agent.config.schema import LISTEN, PORT
 FORMS: Mapping[str, tuple[str, str]] = {
     r"^[A-Za-z0-9_.-]{1,255}$": ("字母、数字和 _ . -，1 至 255 个", "1 to 255 letters, digits, _ . or -"),
     r"^\d{2}$": ("两位数字，加引号，如 '97'", "two digits in quotes, such as '97'"),
-    r"^https?://[^/\s]+[^\s]*$": (
-        "http:// 或 https:// 开头的地址，如 http://10.0.0.1:8080",
-        "an address with http:// or https://, such as http://10.0.0.1:8080",
+    r"^https?://[^/\s?#@\\]+(/[^\s?#@\\]*)?$": (
+        "http:// 或 https:// 开头的地址，如 http://10.0.0.1:8080；不带用户名、? 和 #",
+        "an address with http:// or https://, such as http://10.0.0.1:8080, without user name, ? or #",
     ),
-    r"^https?://[^/\s]+/?$": (
+    r"^https?://[^/\s?#@\\]+/?$": (
         "http://主机:端口，不带路径，如 http://10.0.0.9:3128",
         "http://HOST:PORT without a path, such as http://10.0.0.9:3128",
     ),

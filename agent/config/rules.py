@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -11,6 +12,11 @@ from agent.config.findings import Finding
 from agent.config.schema import MAX_OPERATOR_CHARS, Config, Face, PhotoDecoder, named_secrets, text_length
 from agent.config.tree import Path, Tree
 from drivers.camera_source import is_file_source
+
+#: Digits and dots alone are an address, never a name.
+_NUMBERS = re.compile(r"[0-9.]+")
+#: Of one part of a host's name.
+MAX_LABEL_CHARS = 63
 
 
 def findings(config: Config, tree: Tree) -> Iterator[Finding]:
@@ -20,6 +26,7 @@ def findings(config: Config, tree: Tree) -> Iterator[Finding]:
 
 
 def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    yield from _addresses(config)
     yield from _paths(config)
     yield from _test_sources(config)
     yield from _face(config.face)
@@ -39,9 +46,36 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
         yield ("console", "mask", "number"), "W6104", {"shown": str(shown)}
 
 
+def _addresses(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
+    """What has the form of an address and leads nowhere is found here, not by whoever connects first."""
+    for key in ("base_url", "proxy"):
+        url = getattr(config.platform, key)
+        if url is not None and not _leads_somewhere(url):
+            yield ("platform", key), "E6032", {"key": f"platform.{key}"}
+    try:
+        urlsplit(config.camera.source)  # more is not said of it: a password in it may hold anything
+    except ValueError:
+        yield ("camera", "source"), "E6032", {"key": "camera.source"}
+
+
+def _leads_somewhere(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    if port == 0 or parts.netloc.endswith(":") or "//" in parts.path:
+        return False
+    if ":" in host or _NUMBERS.fullmatch(host):
+        return _is_address(host)
+    return all(0 < len(label) <= MAX_LABEL_CHARS for label in host.removesuffix(".").split("."))
+
+
 def _test_sources(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     """Made-up data must never reach a province: test sources go with a platform on loopback alone."""
-    if is_loopback(config.platform.base_url):
+    platform = config.platform
+    # This machine as a proxy elsewhere sees it is another one.
+    if is_loopback(platform.base_url) and (platform.proxy is None or is_loopback(platform.proxy)):
         return
     found = {
         ("camera", "source"): is_file_source(config.camera.source),
@@ -135,7 +169,10 @@ def _is_pty(port: str) -> bool:
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL names this machine."""
-    return _is_loopback_host(urlsplit(url).hostname or "")
+    try:
+        return _is_loopback_host(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
 
 
 def _is_loopback_host(host: str) -> bool:

@@ -137,13 +137,13 @@ class Conventions(Section):
 
 
 class Platform(Section):
-    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+[^\s]*$")]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s?#@\\]+(/[^\s?#@\\]*)?$")]
     org_app_id: Text
     org_app_secret: Secret
     authorization: Secret
     encrypt: bool
     ca_file: Text | None = None
-    proxy: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] | None = None
+    proxy: Annotated[str, Field(pattern=r"^https?://[^/\s?#@\\]+/?$")] | None = None
     connect_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10
     answer_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60
     register_: Literal["auto", "never"] = Field("auto", alias="register")

@@ -44,6 +44,10 @@ class Shape:
         """Return what stands here, for messages."""
         return " | ".join(self.words) if self.words else self.kind.value
 
+    def names(self) -> frozenset[str]:
+        """Return every key that may stand in the file, on whatever level."""
+        return frozenset(self.members).union(*(member.names() for member in self.members.values()))
+
 
 def of_model(model: type[BaseModel]) -> Shape:
     """Return the shape of a section, its keys under the names they have in the file."""

@@ -15,7 +15,11 @@ _BLANKS = "\u3000\u00a0\u200b\ufeff"
 #: A key - plain ASCII in this file - followed by a wide colon, at the head of a line or inside braces.
 _COLON = re.compile(r"(?:^\s*(?:- +)?|[{,，]\s*)[A-Za-z_][A-Za-z0-9_]*\s*(：)")
 #: A value that begins with what should be a quote, a bracket or a list's dash.
-_OPENING = re.compile(r"^\s*(?:- +)?[A-Za-z_][A-Za-z0-9_]*\s*:\s*([“”‘’「『｛［【，])")
+_OPENING = re.compile(rf"^\s*(?:- +)?[A-Za-z_][A-Za-z0-9_]*\s*:[ \t]*([“”‘’「『｛［【，{_BLANKS}])")
+#: A key whose colon nothing parts from its value: to YAML all of it is one word. An address is none.
+_JOINED = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*):(?=[^\s/])")
+#: A value that begins with a quote.
+_BEGINS_QUOTED = re.compile(r"^\s*(?:- +)?(?:[A-Za-z_][A-Za-z0-9_]*:\s+)?(?=[\"'])")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"")
 _FLOW = re.compile(r"[\[{].*[\]}]")
 
@@ -36,6 +40,18 @@ def slips(line: str) -> Iterator[tuple[int, str]]:
         found |= {flow.start() + at for at, character in enumerate(flow.group()) if character in "，、：“”‘’"}
     for at in sorted(found):
         yield at + 1, plain[at]
+
+
+def joined(line: str) -> tuple[int, str] | None:
+    """Return the column of a colon that has no blank behind it, and its key; None where there is none."""
+    found = _JOINED.match(_without_quotes_and_comment(line))
+    return (found.end(), found.group(1)) if found else None
+
+
+def unclosed(line: str) -> int | None:
+    """Return the column of a quote that opens a line's value and is not closed on it; None without one."""
+    found = _BEGINS_QUOTED.match(line)
+    return None if found is None or _QUOTED.match(line, found.end()) else found.end() + 1
 
 
 def narrow(text: str) -> str:

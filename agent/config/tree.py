@@ -24,6 +24,9 @@ MAX_DEPTH = 12
 #: So much of an unknown key is repeated.
 _SHOWN_CHARS = 40
 
+#: What a secret is told by: where it is kept, never what it is.
+SECRET = frozenset({"credential", "file"})
+
 Path = tuple[str | int, ...]
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -46,6 +49,8 @@ class Tree:
     places: dict[Path, Place] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     refused: set[Path] = field(default_factory=set)  # values that a finding has already told of
+    #: Keys of the schema with no blank behind their colon: why YAML reads something else there.
+    joined: list[tuple[Place, str]] = field(default_factory=list)
 
     def find(self, place: Place, code: str, **facts: str) -> None:
         """Note a finding."""
@@ -67,13 +72,16 @@ def parse(file: str, raw: bytes, shape: Shape) -> Tree:
     """Return the file's content. With fatal findings `data` may be incomplete."""
     tree = Tree(file)
     text = _text(tree, raw)
-    if text is None or _typed_wide(tree, text) or not _scanned(tree, text):
+    if text is None or _typed_wide(tree, text):
         return tree
+    tree.joined = list(_joined(text, shape))
+    if not _scanned(tree, text):
+        return _explained(tree, text)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         _misspelt(tree, error)
-        return tree
+        return _explained(tree, text)
     if not isinstance(node, yaml.MappingNode):
         tree.find(Place(), "E6011")
         return tree
@@ -112,6 +120,30 @@ def _typed_wide(tree: Tree, text: str) -> bool:
     return bool(tree.findings)
 
 
+def _joined(text: str, shape: Shape) -> Iterator[tuple[Place, str]]:
+    names = shape.names()
+    for number, line in enumerate(text.split("\n"), start=1):
+        if (found := typed.joined(line)) and found[1] in names:
+            yield Place(number, found[0]), found[1]
+
+
+def _explained(tree: Tree, text: str) -> Tree:
+    """Name the slip that led to an error of syntax, where one is known: YAML sees it lines later."""
+    syntax = [finding for finding in tree.findings if finding.code == "E6010"]
+    if not syntax:
+        return tree
+    lines = text.split("\n")[: max(finding.place.line for finding in syntax)]
+    quotes = ((number, typed.unclosed(line)) for number, line in enumerate(lines, start=1))
+    quote = next((Place(number, at) for number, at in quotes if at is not None), None)
+    if tree.joined or quote is not None:
+        tree.findings = [finding for finding in tree.findings if finding not in syntax]
+    for place, key in tree.joined:
+        tree.find(place, "E6009", key=key)
+    if quote is not None:
+        tree.find(quote, "E6010", problem="the quote is not closed on its line")
+    return tree
+
+
 def _scanned(tree: Tree, text: str) -> bool:
     """Refuse anchors, aliases, tags, directives and depth before anything is built of them."""
     depth = 0
@@ -129,8 +161,9 @@ def _scanned(tree: Tree, text: str) -> bool:
                 depth -= 1
     except yaml.MarkedYAMLError as error:
         _misspelt(tree, error)
-    except yaml.YAMLError:
-        tree.find(Place(), "E6010", problem="unreadable characters")
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position].split("\n")
+        tree.find(Place(len(before), len(before[-1]) + 1), "E6010", problem="unreadable characters")
     except (ValueError, OverflowError):  # PyYAML's own chr() of "\UFFFFFFFF"
         before = text[: match.start()].split("\n") if (match := _FAR_ESCAPE.search(text)) else [""]
         tree.find(Place(len(before), len(before[-1]) + 1), "E6010", problem="no character has this number")
@@ -188,7 +221,18 @@ def _value(tree: Tree, node: yaml.Node, shape: Shape, path: Path) -> Any:
         return _scalar(tree, node, shape, path)
     if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULLS:
         return None
+    if swallowed := [(place, key) for place, key in tree.joined if _within(node, place)]:
+        tree.refused.add(path)
+        for place, key in swallowed:
+            tree.find(place, "E6009", key=key)
+        return None
+    if shape.members.keys() == SECRET:
+        return tree.refuse(path, "E6027")
     return tree.refuse(path, "E6021", expected=shape.expected)
+
+
+def _within(node: yaml.Node, place: Place) -> bool:
+    return node.start_mark.line < place.line <= node.end_mark.line + 1
 
 
 def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:

@@ -28,7 +28,7 @@ def signing_key(conventions: Conventions, secret: bytes) -> bytes:
         if conventions.sign_key == "base64":
             return base64.b64decode(secret, validate=True)
     except (ValueError, UnicodeDecodeError, binascii.Error):
-        raise AgentError("E7401", convention="sign_key", value=conventions.sign_key) from None
+        raise AgentError("E7401", convention=f"sign_key={conventions.sign_key}") from None
     return secret
 
 
@@ -40,7 +40,7 @@ def sm4_key(conventions: Conventions, secret: bytes) -> bytes:
     except (ValueError, UnicodeDecodeError):
         key = b""
     if len(key) != SM4_KEY_BYTES:
-        raise AgentError("E7401", convention="sm4_key", value=conventions.sm4_key)
+        raise AgentError("E7401", convention=f"sm4_key={conventions.sm4_key}")
     return key
 
 
