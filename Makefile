@@ -36,7 +36,7 @@ bench: $(READY) $(WEIGHTS) $(BENCH)  ## each part beside its limit; ARGS=--quick
 docs: $(READY)  ## config.example.yaml and the generated pages of docs/zh
 	$(BIN)/python docs/generate.py
 
-package: $(READY) $(TOOLS)  ## the .deb and the offline bundle, into dist/; ARGS="--release ubuntu2204 --arch arm64"
+package: $(READY) $(TOOLS)  ## the .deb and the offline bundle, into dist/; for another Python: VENV=.venv-3.10 PYTHON=python3.10 ARGS="--release ubuntu2204 --arch arm64"
 	$(BIN)/python packaging/build.py $(ARGS)
 
 # One lock for all: runtime, tests, lint and the build backend, for Python 3.10 and later, with hashes.

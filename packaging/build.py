@@ -12,7 +12,6 @@ for all.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -23,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import inventory
+import releases
 import tree
 import unpack_weights
 from manual import write_manual
+from releases import Target
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -50,7 +51,8 @@ FILES = {
 }
 #: How the scripts take in their functions; the last of them outlives the file and gets the text itself.
 SOURCED = ". /usr/lib/kiosk-agent/versions.sh\n"
-EXAMPLES = "usr/share/doc/kiosk-agent/examples"
+DOCUMENTATION = "usr/share/doc/kiosk-agent"
+EXAMPLES = f"{DOCUMENTATION}/examples"
 
 CONTROL = """\
 Package: kiosk-agent
@@ -72,32 +74,6 @@ Description: agent beside the face-recognition kiosk (人脸核验终端代理)
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is built, and for which machine."""
-
-    version: str
-    release: str
-    arch: str
-    interpreter: Path | None  # None: `python_dist` comes along
-    python_dist: Path | None
-    sha256: str | None
-    compression: str
-    out: Path
-    work: Path
-    cache: Path
-
-    @property
-    def machine(self) -> str:
-        """Return the architecture as wheels call it."""
-        return tree.MACHINES[self.arch]
-
-    @property
-    def full_version(self) -> str:
-        """Return the version, which names the release: what is built for another differs inside."""
-        return f"{self.version}+{self.release}"
-
-
-@dataclass(frozen=True)
 class Parts:
     """What goes in: folders of wheels, the lock that pins our own one, the folder of models."""
 
@@ -112,11 +88,12 @@ def build(target: Target, what: Sequence[str]) -> list[Path]:
     target.out.mkdir(parents=True, exist_ok=True)
     target.work.mkdir(parents=True, exist_ok=True)
     parts = Parts(fetch_wheels(target), *own_wheel(target), fetch_weights(target))
+    stage, glibc = staged(target, parts)
     made = []
     if "deb" in what:
-        made.append(deb(target, parts))
+        made.append(deb(target, stage, glibc))
     if "bundle" in what:
-        made.append(bundle(target, parts))
+        made.append(bundle(target, parts, stage, glibc))
     return made
 
 
@@ -182,8 +159,8 @@ def _interpreter(target: Target, place: Path) -> None:
 # --- the package ------------------------------------------------------------------------------------
 
 
-def deb(target: Target, parts: Parts) -> Path:
-    """Build the .deb. Return it."""
+def staged(target: Target, parts: Parts) -> tuple[Path, int]:
+    """Lay out every file of the package. Return the folder, and the minor version of glibc that it needs."""
     stage = target.work / "deb"
     shutil.rmtree(stage, ignore_errors=True)
     program = stage / BASE / "dist" / target.full_version
@@ -193,9 +170,17 @@ def deb(target: Target, parts: Parts) -> Path:
     locks = [HERE / LOCK, parts.own_lock]
     wheels = [parts.wheels, parts.own_wheels]
     tree.make(program, target.full_version, wheels, locks, parts.weights, home, target.machine)
+    binaries = tree.binaries(program)
+    if strange := [name for name, binary in binaries.items() if binary.machine != target.machine]:
+        raise SystemExit(f"not for {target.machine}: {', '.join(strange[:5])}")
     place_files(stage)
-    inventory.write(program, stage / "usr/share/doc/kiosk-agent", target.full_version)
-    _control(target, stage)
+    inventory.write(program, stage / DOCUMENTATION, target)
+    return stage, max(tree.GLIBC, *(binary.glibc for binary in binaries.values()))
+
+
+def deb(target: Target, stage: Path, glibc: int) -> Path:
+    """Build the .deb. Return it."""
+    _control(target, stage, glibc)
     _clamp_times(stage)
     name = f"kiosk-agent_{target.full_version}_{target.arch}.deb"
     options = ("--root-owner-group", f"-Z{target.compression}")
@@ -209,7 +194,7 @@ def place_files(stage: Path) -> None:
         _copy(ROOT / source, stage / place, 0o755 if program else 0o644)
     for example in sorted((ROOT / "systemd").glob("*.example")):
         _copy(example, stage / EXAMPLES / example.name, 0o644)
-    documents = stage / "usr/share/doc/kiosk-agent"
+    documents = stage / DOCUMENTATION
     for name in DOCUMENTS:
         _copy(ROOT / name, documents / name, 0o644)
     for page in sorted((ROOT / "docs").rglob("*.md")):
@@ -218,7 +203,7 @@ def place_files(stage: Path) -> None:
     write_manual(stage)
 
 
-def _control(target: Target, stage: Path) -> None:
+def _control(target: Target, stage: Path, glibc: int) -> None:
     folder = stage / "DEBIAN"
     folder.mkdir()
     for script in (HERE / "debian").iterdir():
@@ -227,7 +212,7 @@ def _control(target: Target, stage: Path) -> None:
             text = text.replace(SOURCED, (HERE / "files/versions.sh").read_text("utf-8"))
         (folder / script.name).write_text(text, "utf-8")
         (folder / script.name).chmod(0o755)
-    depends = [f"libc6 (>= 2.{tree.GLIBC})", "libusb-1.0-0", "systemd", "udev"]
+    depends = [f"libc6 (>= 2.{glibc})", "libusb-1.0-0", "systemd", "udev"]
     if target.interpreter is not None:
         depends.insert(0, target.interpreter.name)
     sizes = (path.stat().st_size for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
@@ -253,7 +238,7 @@ def _control(target: Target, stage: Path) -> None:
 # --- the bundle -------------------------------------------------------------------------------------
 
 
-def bundle(target: Target, parts: Parts) -> Path:
+def bundle(target: Target, parts: Parts, laid: Path, glibc: int) -> Path:
     """Build the offline bundle: wheels, locks, models, files and install.sh. Return it."""
     name = f"kiosk-agent-{target.full_version}-{target.machine}-py{sys.version_info[0]}.{sys.version_info[1]}"
     stage = target.work / name
@@ -261,12 +246,13 @@ def bundle(target: Target, parts: Parts) -> Path:
     for wheels in (parts.wheels, parts.own_wheels):
         shutil.copytree(wheels, stage / "wheels", dirs_exist_ok=True)
     shutil.copytree(parts.weights, stage / "weights")
-    place_files(stage / "files")
+    # Units, documents, bill of materials and licences: the same files as in the package.
+    shutil.copytree(laid / "usr", stage / "files/usr")
     for source in (HERE / LOCK, parts.own_lock, HERE / "tree.py"):
         shutil.copy(source, stage / source.name)
     _copy(HERE / "install.sh", stage / "install.sh", 0o755)
     values = {"version": target.full_version, "machine": target.machine}
-    values |= {"minor": "{}.{}".format(*sys.version_info), "glibc": f"2.{tree.GLIBC}"}
+    values |= {"minor": "{}.{}".format(*sys.version_info), "glibc": f"2.{glibc}"}
     if target.python_dist is not None:
         _interpreter(target, stage / "interpreter")
         values["bundled"] = "yes"
@@ -351,26 +337,12 @@ def _own_version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build for one target; print what was made."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--what", default="deb,bundle")
-    parser.add_argument("--release", default="debian12", help="a word of the version: ubuntu2204, uos20 ...")
-    parser.add_argument("--arch", default="amd64", choices=sorted(tree.MACHINES))
-    parser.add_argument("--interpreter", type=Path, help="the target's own, default /usr/bin/pythonX.Y")
-    parser.add_argument("--python-dist", type=Path, help="one to take along: a .tar with a folder python/")
-    parser.add_argument("--sha256", help="of --python-dist")
-    parser.add_argument("--compression", default="xz", choices=("xz", "zstd", "none"))
-    parser.add_argument("--out", type=Path, default=ROOT / "dist")
-    parser.add_argument("--work", type=Path, default=ROOT / "build", help="where the stages lie")
-    parser.add_argument("--cache", type=Path, default=ROOT / "build", help="where downloads are kept")
-    parser.add_argument("--sign", metavar="KEY", help="sign SHA256SUMS with this key of gpg's")
+    parser = releases.parser(ROOT)
     options = parser.parse_args(arguments)
-    what = options.what.split(",")
-    key = options.sign
+    if problem := releases.settle(options):
+        parser.error(problem)
+    what, key = options.what.split(","), options.sign
     del options.what, options.sign
-    if (options.python_dist is None) != (options.sha256 is None):
-        parser.error("--python-dist and --sha256 go together")
-    if options.python_dist is None and options.interpreter is None:
-        options.interpreter = Path("/usr/bin/python{}.{}".format(*sys.version_info))
     os.environ.setdefault("SOURCE_DATE_EPOCH", _source_time())
     packages = build(Target(version=_own_version(), **vars(options)), what)
     for made in [*packages, *write_sums(options.out, key)]:

@@ -8,7 +8,6 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/target"
 . "$here/files/usr/lib/kiosk-agent/versions.sh"
-state=/var/lib/kiosk-agent
 
 fail() {
     say "$*" >&2
@@ -23,15 +22,20 @@ remove() {
     if systemd_runs; then systemctl daemon-reload; fi
 }
 
+keep_data() {
+    say_waiting "$(waiting_now)"
+    remove
+    say "程序已卸载；记录、密钥、审计日志（/var/lib/kiosk-agent）与配置（/etc/kiosk-agent）保留。"
+    say "The program is gone; records, keys, audit trail and configuration are kept."
+}
+
 purge() {
-    waiting=未知
-    [ -e "$state/outbox.db" ] || waiting=0
-    if [ -x /usr/bin/kiosk-agent ] && [ "$waiting" != 0 ]; then
-        waiting=$(kiosk-agent outbox stats --json 2>/dev/null | waiting_records)
-    fi
+    waiting=$(waiting_now)
     if [ "${1:-}" != --yes ]; then
+        [ "$waiting" != unknown ] || waiting=未知
         printf '还有 %s 条记录未送达平台。将销毁密钥、记录、审计日志与配置，不可恢复。输入 DESTROY 确认：' "$waiting"
-        read -r answer
+        answer=
+        read -r answer || echo
         [ "$answer" = DESTROY ] || fail "未销毁任何数据 / nothing was destroyed"
     fi
     remove
@@ -40,18 +44,25 @@ purge() {
 
 check_machine() {
     [ "$(id -u)" = 0 ] || fail "请以 root 运行 / run as root"
-    [ "$(uname -m)" = "$machine" ] || fail "本包用于 $machine，本机是 $(uname -m)"
+    [ "$(uname -m)" = "$machine" ] || fail "本包用于 $machine，本机是 $(uname -m) / for $machine, not for this machine"
+    for tool in systemctl systemd-sysusers; do
+        command -v "$tool" >/dev/null ||
+            fail "本机没有 systemd（缺 $tool），服务无法运行；未安装任何文件 / no systemd here; nothing was installed"
+    done
     libc=$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)
-    [ "$(printf '%s\n%s\n' "$glibc" "$libc" | sort -V | head -n1)" = "$glibc" ] || fail "glibc $libc 低于 $glibc"
-    [ "$(df -Pk /opt | awk 'NR == 2 { print $4 }')" -gt 1000000 ] || fail "/opt 剩余空间不足 1 GB"
+    [ "$(printf '%s\n%s\n' "$glibc" "$libc" | sort -V | head -n1)" = "$glibc" ] || fail "glibc $libc 低于 $glibc / is older than $glibc"
+    mkdir -p /opt
+    [ "$(df -Pk /opt 2>/dev/null | awk 'NR == 2 { print $4 }')" -gt 1000000 ] || fail "/opt 剩余空间不足 1 GB / /opt has less than 1 GB"
     if [ -d "$here/interpreter" ]; then
         python=$here/interpreter/bin/python$minor
     else
-        python=$(command -v "python$minor") || fail "本包需要 Python $minor；请改用自带解释器的安装包"
+        python=$(command -v "python$minor") ||
+            fail "本包需要 Python $minor；请改用自带解释器的安装包 / needs Python $minor, or the package that brings one"
     fi
-    (cd "$here" && sha256sum --check --quiet SHA256SUMS) || fail "文件校验失败，安装包已损坏或被改动"
+    (cd "$here" && sha256sum --check --quiet SHA256SUMS) ||
+        fail "文件校验失败，安装包已损坏或被改动；未安装任何文件 / damaged or altered; nothing was installed"
     if command -v dpkg-query >/dev/null && dpkg-query -W kiosk-agent >/dev/null 2>&1; then
-        fail "已由 .deb 安装；请用 dpkg 升级，或先 dpkg --remove kiosk-agent"
+        fail "已由 .deb 安装；请用 dpkg 升级，或先 dpkg --remove kiosk-agent / installed by dpkg: upgrade with dpkg, or remove it first"
     fi
 }
 
@@ -71,13 +82,14 @@ install_version() {
 }
 
 case "${1:-}" in
---remove) [ "$(id -u)" = 0 ] || fail "请以 root 运行 / run as root"; remove; exit 0 ;;
+--remove) [ "$(id -u)" = 0 ] || fail "请以 root 运行 / run as root"; keep_data; exit 0 ;;
 --purge) [ "$(id -u)" = 0 ] || fail "请以 root 运行 / run as root"; purge "${2:-}"; exit 0 ;;
 '') ;;
 *) sed -n '3,5s/^# *//p' "$0" >&2; exit 2 ;;
 esac
 check_machine
-had_config=no
-[ ! -e "$config" ] || had_config=yes
+former=$(current)
+trap 'say "安装中断，原因见上；${former:-尚无版本} 不受影响。排除后重新执行 / broken off, see above; then install again" >&2' EXIT
 install_version
+trap - EXIT
 configure "$version" || exit 1

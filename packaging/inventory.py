@@ -1,7 +1,7 @@
 """What is inside: a bill of materials (CycloneDX) and every licence, for one tree.
 
-The bill is cyclonedx-py's, which reads the installed packages themselves; the face models, which are no
-packages, are added to it.
+The bill is cyclonedx-py's, which reads the installed packages themselves; the face models and an interpreter
+that comes along, which are no packages, are added to it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from email.parser import Parser
 from pathlib import Path
+
+from releases import Target
 
 LICENCES = ("LICEN[CS]E*", "COPYING*", "NOTICE*", "AUTHORS*", "licenses", "license_files")
 COPYRIGHT = """\
@@ -25,11 +28,18 @@ texts are in licenses/, the versions in sbom.cdx.json.
 """
 
 
-def write(program: Path, folder: Path, version: str) -> None:
+def write(program: Path, folder: Path, target: Target) -> None:
     """Write sbom.cdx.json, licenses/ and copyright for the tree `program` into `folder`."""
     (packages,) = program.glob("lib/python*/site-packages")
-    _bill(packages, program / "share/kiosk-agent/weights", folder / "sbom.cdx.json", version)
+    extra = [_model(path) for path in sorted((program / "share/kiosk-agent/weights").glob("*.onnx"))]
     names = _licences(packages, folder / "licenses")
+    if target.sha256 is not None:
+        interpreter = program / "python"
+        version = _python_version(interpreter)
+        extra.append(_python(version, target.sha256))
+        names.append(f"CPython {version}: PSF-2.0")
+        _python_licences(interpreter, folder / "licenses/CPython")
+    _bill(packages, extra, folder / "sbom.cdx.json", target)
     models = folder / "licenses/face-models"
     models.mkdir(parents=True)
     for licence in (program / "share/kiosk-agent/weights").glob("LICENSE.*"):
@@ -37,7 +47,7 @@ def write(program: Path, folder: Path, version: str) -> None:
     (folder / "copyright").write_text(COPYRIGHT + "\n".join(names) + "\n", "utf-8")
 
 
-def _bill(packages: Path, weights: Path, place: Path, version: str) -> None:
+def _bill(packages: Path, extra: list[dict[str, object]], place: Path, target: Target) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     command = [_lister(), "-m", "cyclonedx_py", "environment", "--output-reproducible", "--sv", "1.6"]
     # The packages' folder stands in for an interpreter: cyclonedx-py asks one for its path, nothing else.
@@ -49,13 +59,16 @@ def _bill(packages: Path, weights: Path, place: Path, version: str) -> None:
     finally:
         asked.unlink()
     bill = json.loads(place.read_text("utf-8"))
+    of = {"architecture": target.arch, "release": target.release}
     bill["metadata"]["component"] = {
         "type": "application",
         "name": "kiosk-agent",
-        "version": version,
+        "version": target.full_version,
         "bom-ref": "kiosk-agent",
+        # Which of the wheels of one version are meant.
+        "properties": [{"name": f"kiosk-agent:{key}", "value": value} for key, value in of.items()],
     }
-    bill["components"] += [_model(path) for path in sorted(weights.glob("*.onnx"))]
+    bill["components"] += extra
     place.write_text(json.dumps(bill, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
@@ -75,6 +88,37 @@ def _model(path: Path) -> dict[str, object]:
         "hashes": [{"alg": "SHA-256", "content": digest}],
         "licenses": [{"license": {"id": kind}}],
     }
+
+
+def _python(version: str, digest: str) -> dict[str, object]:
+    return {
+        "type": "platform",
+        "name": "CPython",
+        "version": version,
+        "bom-ref": "CPython",
+        "cpe": f"cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*",
+        # Of the archive that was named to the build; who made it is known to whoever named it.
+        "hashes": [{"alg": "SHA-256", "content": digest}],
+        "licenses": [{"license": {"id": "PSF-2.0"}}],
+    }
+
+
+def _python_version(interpreter: Path) -> str:
+    """Return the interpreter's version out of its own bytes: it may be for a machine that this one is not."""
+    minor = "{}.{}".format(*sys.version_info)
+    # A linker may have laid it onto the end of a longer text.
+    told = re.compile(rb"(?<![\d.])(" + re.escape(minor.encode()) + rb"\.\d+)\+?\0")
+    for file in [*interpreter.glob("lib/libpython*.so.*"), interpreter / f"bin/python{minor}"]:
+        if found := told.search(file.read_bytes()):
+            return found[1].decode()
+    return minor
+
+
+def _python_licences(interpreter: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for pattern in ("LICENSE*", "licenses/*", "lib/python*/LICENSE*"):
+        for text in interpreter.glob(pattern):
+            shutil.copy(text, folder / text.name)
 
 
 def _licences(packages: Path, folder: Path) -> list[str]:

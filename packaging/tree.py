@@ -19,14 +19,18 @@ import hashlib
 import os
 import platform
 import py_compile
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 #: Debian's name of an architecture -> the machine as Python and wheels call it.
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+#: What an ELF file calls those machines, at byte 18; little-endian, as both are.
+ELF, ELF_MACHINES = b"\x7fELF", {62: "x86_64", 183: "aarch64"}
 #: The oldest glibc that a tree must run with, and that of the oldest wheels there are.
 GLIBC, OLDEST_GLIBC = 28, 5
 #: Names that wheels carried before they named the glibc itself.
@@ -87,11 +91,13 @@ def _install(packages: Path, wheels: Sequence[Path], locks: Sequence[Path], mach
     (pip,) = (wheel for folder in wheels for wheel in folder.glob("pip-*.whl"))
     command = [sys.executable, "-I", str(pip / "pip"), "install", *pip_options(machine)]
     command += ["--no-index", "--no-deps", "--no-compile", "--target", str(packages)]
+    # Where it stays, root is who installs, and no settings that a site has for pip are meant for this.
+    command += ["--isolated", "--root-user-action", "ignore"]
     for folder in wheels:
         command += ["--find-links", str(folder)]
     for lock in locks:
         command += ["--requirement", str(lock)]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env={**os.environ, "PIP_CONFIG_FILE": os.devnull})
     # Scripts would name the folder they were made in; the one command has a wrapper of its own.
     shutil.rmtree(packages / "bin", ignore_errors=True)
 
@@ -132,6 +138,31 @@ def write_manifest(tree: Path) -> None:
     files = [path for path in files if path != tree / MARK]
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}" for path in files]
     (tree / MANIFEST).write_text("\n".join(lines) + "\n", "utf-8")
+
+
+class Binary(NamedTuple):
+    """What a compiled file asks of a machine."""
+
+    machine: str
+    glibc: int  #: the minor version of 2.x; 0 where it asks for none
+
+
+def binaries(tree: Path) -> dict[str, Binary]:
+    """Return every program and library in the tree, by its name there, and what it needs.
+
+    The symbols' versions are looked for in the bytes: only a table of names holds them.
+    """
+    found = {}
+    for path in sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink()):
+        with path.open("rb") as file:
+            if file.read(4) != ELF:
+                continue
+        content = path.read_bytes()
+        number = int.from_bytes(content[18:20], "little")
+        minors = [int(minor) for minor in re.findall(rb"\0GLIBC_2\.(\d+)", content)]
+        machine = ELF_MACHINES.get(number, f"ELF machine {number}")
+        found[str(path.relative_to(tree))] = Binary(machine, max(minors, default=0))
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

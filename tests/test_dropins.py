@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import dropins
+from agent import dropins, keys
 from agent.catalogue import AgentError
+from agent.cli import setup as verb
+from agent.cli.main import cli
 from agent.config import Config
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
@@ -113,3 +117,19 @@ def test_a_dry_run_shows_both_files_and_changes_nothing(tmp_path: Path) -> None:
     assert "W8311" in named.stderr
     assert "IPAddressDeny" not in named.stdout
     assert "E8312" in setup("--dry-run", "--resolve", "--config", str(path)).stderr
+
+
+def test_without_a_running_systemd_setup_says_that_nothing_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(dropins, "FOLDER", tmp_path / "drop-ins")
+    monkeypatch.setattr(keys, "SECRETS", tmp_path / "etc/secrets")
+    monkeypatch.setattr(verb, "SYSTEMD", tmp_path / "none")
+    keys.SECRETS.mkdir(parents=True)
+    for name in ("org_app_secret", "esb_ticket"):
+        (keys.SECRETS / name).write_text("made-up")
+    done = CliRunner().invoke(cli, ["setup", "--config", str(EXAMPLE)])
+    assert done.exit_code == 0, done.output
+    assert "没有运行 systemd，服务没有启动" in done.output
+    assert (tmp_path / "drop-ins/credentials.conf").exists()

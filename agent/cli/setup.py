@@ -17,6 +17,8 @@ from agent.config import Config
 from agent.ops.access import SERVICE_USER
 
 UNIT = "kiosk-agent.service"
+#: There while systemd runs: not in a chroot, nor where an image is made.
+SYSTEMD = Path("/run/systemd/system")
 #: The last lines of the journal that explain a start that failed.
 LINES = 8
 
@@ -45,7 +47,11 @@ def setup(settings: Settings, resolve: bool, no_start: bool, dry_run: bool) -> N
     _take_secrets(settings, config)
     for name, written in files.items():
         _write(dropins.FOLDER / name, written)
-    if not Path("/run/systemd/system").is_dir():
+    if not SYSTEMD.is_dir():
+        settings.say(
+            "文件已写好；此处没有运行 systemd，服务没有启动，本系统以 systemd 开机后才会运行",
+            "the files are written; systemd does not run here: the service starts at the next boot",
+        )
         return
     _systemctl("daemon-reload")
     _systemctl("enable", "--quiet", UNIT)

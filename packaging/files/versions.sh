@@ -27,20 +27,29 @@ current() {
     if [ -e "$base/current" ]; then basename "$(readlink -f "$base/current")"; fi
 }
 
-# adopt TREE VERSION: give the tree a place of its own; prints the name of that place.
+# adopt TREE VERSION: give the tree a place of its own; prints the name of that place. 1: it has none, and nothing of it
+# is left. Every step says so by itself: `set -e` does not hold in a function that somebody asks for its outcome.
 adopt() {
-    mkdir -p "$base/versions"
+    mkdir -p "$base/versions" || return 1
     rm -rf "$base/versions"/*.new
     n=1
     while [ -e "$base/versions/$2-$n" ]; do n=$((n + 1)); done
-    draft=$base/versions/$2-$n.new
+    if settle "$1" "$base/versions/$2-$n"; then
+        echo "$2-$n"
+    else
+        rm -rf "$base/versions"/*.new
+        return 1
+    fi
+}
+
+# settle TREE PLACE: whole, or not there at all.
+settle() {
     # Second names cost no space; on a file system without them, copies do.
-    cp -al "$1" "$draft" 2>/dev/null || { rm -rf "$draft" && cp -a "$1" "$draft"; }
-    # An interpreter that came along is told where it is now; -i makes this file the place's own.
-    sed -i "s|@HOME@|$base/versions/$2-$n/python/bin|" "$draft/pyvenv.cfg"
-    sync -f "$draft"
-    mv -T "$draft" "$base/versions/$2-$n"
-    echo "$2-$n"
+    { cp -al "$1" "$2.new" 2>/dev/null || { rm -rf "$2.new" && cp -a "$1" "$2.new"; }; } &&
+        # An interpreter that came along is told where it is now; -i makes this file the place's own.
+        sed -i "s|@HOME@|$2/python/bin|" "$2.new/pyvenv.cfg" &&
+        sync -f "$2.new" &&
+        mv -T "$2.new" "$2"
 }
 
 # use NAME: put a version in force. One rename: there is no moment without a version.
@@ -84,13 +93,12 @@ move_to() {
 
 # configure VERSION: what remains when the files are there. 1, and the former version in force, when it cannot be.
 configure() {
-    systemd-sysusers kiosk-agent.conf
-    mkdir -p /etc/kiosk-agent/secrets
-    chown root:kiosk-agent /etc/kiosk-agent
-    chmod 0750 /etc/kiosk-agent
-    chmod 0700 /etc/kiosk-agent/secrets
     former=$(current)
-    new=$(adopt "$base/dist/$1" "$1")
+    if ! folders || ! new=$(adopt "$base/dist/$1" "$1"); then
+        say "没有装好，原因见上一行；${former:-尚无版本} 不受影响。排除后重新执行安装。"
+        say "Not installed, the line above says why; ${former:-no version} is in force as before. Then install again."
+        return 1
+    fi
     if systemd_runs; then
         systemctl daemon-reload
         modprobe -abq usbserial cdc_acm videodev 2>/dev/null || :
@@ -104,6 +112,15 @@ configure() {
     after "$1"
 }
 
+# folders: the service's account, and where its configuration goes.
+folders() {
+    systemd-sysusers kiosk-agent.conf &&
+        mkdir -p /etc/kiosk-agent/secrets &&
+        chown root:kiosk-agent /etc/kiosk-agent &&
+        chmod 0750 /etc/kiosk-agent &&
+        chmod 0700 /etc/kiosk-agent/secrets
+}
+
 # switch: from $former to $new.
 switch() {
     # What runs goes on until the new version is known to accept what this site has written.
@@ -113,7 +130,10 @@ switch() {
         return 1
     fi
     # An operator's `systemctl disable` outlives an upgrade.
-    if [ -z "$former" ]; then systemctl enable --quiet "$unit"; fi
+    if [ -z "$former" ]; then
+        systemctl enable --quiet "$unit" ||
+            say "未设为开机启动 / it will not start with the machine: systemctl enable $unit"
+    fi
     state_now=inactive
     if systemd_runs; then state_now=$(systemctl is-active "$unit" || :); fi
     case "$state_now" in
@@ -136,6 +156,10 @@ switch() {
 
 # after VERSION: how to go on.
 after() {
+    if ! systemd_runs; then
+        say "此处没有运行 systemd（chroot、制作镜像？）：文件已装好，服务没有启动，本系统以 systemd 开机后才会运行。"
+        say "systemd does not run here (a chroot, an image?): the files are in place, the service starts at a boot."
+    fi
     if [ -e "$config" ]; then
         say "$1 已就绪；记录与配置未变。退回上一版本：kiosk-agent-rollback"
         return 0
@@ -163,6 +187,22 @@ TEXT
 waiting_records() {
     tr -d ' ,"' | awk -F: '/^(ready|sending|held|parked|quarantined):/ { n += $2; seen = 1 }
         END { print seen ? n : "unknown" }'
+}
+
+# waiting_now: the same, asked of the program while there is one.
+waiting_now() {
+    if [ -e /var/lib/kiosk-agent/outbox.db ]; then
+        kiosk-agent outbox stats --json 2>/dev/null | waiting_records
+    else
+        echo 0
+    fi
+}
+
+# say_waiting NUMBER: that what waits is kept.
+say_waiting() {
+    [ "$1" != 0 ] || return 0
+    say "还有 $1 条记录未送达平台；数据保留在 /var/lib/kiosk-agent，重新安装后继续上传。"
+    say "$1 records wait for the platform; they are kept, and go on once it is installed again."
 }
 
 # destroy: keys first, and overwritten: without them nothing that is left on the disk can be read.
