@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import codes_seen
 import pytest
 from admin_support import answered, history, owned, put
 from e2e_support import Site, wait_for
@@ -115,6 +116,32 @@ def test_the_service_is_asked_where_systemd_keeps_its_data_whatever_became_of_it
     assert options.Settings(site.folder / "another.yaml").state_dir() is None
     monkeypatch.setattr(client, "UNITS", ())
     assert services.state_dir() is None
+
+
+@AS_ROOT
+def test_root_does_not_run_beside_the_services_data(site: Site, tmp_path: Path) -> None:
+    """Its files would lock the service out."""
+    history(site)
+    state = site.folder / "state"
+    for path in (state, *state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    before = sorted(path.name for path in state.rglob("*"))
+    run = site.cli("run")
+    assert (run.returncode, "E8315" in run.stderr, "nobody" in run.stderr) == (2, True, True)
+    assert sorted(path.name for path in state.rglob("*")) == before
+    assert {path.stat().st_uid for path in state.rglob("*")} == {NOBODY}
+
+
+def test_an_answer_that_finds_no_room_is_told_in_a_sentence(site: Site) -> None:
+    command = [sys.executable, "-m", "agent", "status", "--config", str(site.config)]
+    for json_too in ([], ["--json"], ["--nagios"]):
+        with Path("/dev/full").open("wb") as full:
+            run = subprocess.run(
+                [*command, *json_too], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        codes_seen.saw(run.stderr)
+        assert (run.returncode, run.stderr.count("\n")) == (69, 2), run.stderr
+        assert "E8308" in run.stderr
 
 
 @contextmanager

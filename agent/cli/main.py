@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pkgutil
@@ -13,6 +14,7 @@ import click
 
 import agent.cli
 from agent import __version__
+from agent.catalogue import AgentError
 from agent.cli.asking import Unchanged
 from agent.cli.options import Settings, VerbGroup
 from agent.cli.screen import Told, complain, complain_of_config
@@ -20,6 +22,8 @@ from agent.cli.speech import asked_for, speak
 from drivers.errors import CodedError
 
 UNEXPECTED = 1
+#: An answer that goes into a file finds no room there.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 INTERRUPTED = 130
 
 #: The one file that a verb in a hurry needs; for any other, every file of this folder that registers verbs.
@@ -103,8 +107,18 @@ def _main(arguments: list[str]) -> int:
         if isinstance(error, ConfigError):
             return complain_of_config(error, settings.language)
         return complain(error, settings.language)
+    except OSError as error:
+        return _unexpected(error, settings) if error.errno not in NO_ROOM else _unwritten(error, settings)
     except Exception as error:  # noqa: BLE001 -- the edge of the process: every other error ends here
         return _unexpected(error, settings)
+
+
+def _unwritten(error: OSError, settings: Settings) -> int:
+    """Say that an answer could not be written: into a file on a full disk, mostly."""
+    # What is left of it would be tried again at the end, and told with a traceback.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    file = error.filename or settings.words(("标准输出", "standard output"))
+    return complain(AgentError("E8308", path=file, reason=error.strerror), settings.language)
 
 
 def _unexpected(error: Exception, settings: Settings) -> int:
@@ -113,6 +127,7 @@ def _unexpected(error: Exception, settings: Settings) -> int:
     settings.say(
         f"意外错误（{type(error).__name__}）；用 --debug 重新运行可查看详情",
         f"unexpected error ({type(error).__name__}); run again with --debug for details",
+        err=True,
     )
     if settings.debug:
         raise error

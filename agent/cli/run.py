@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from agent.config.findings import in_order
 from agent.config.loader import File, read
 from agent.control import NotRunning, call
 from agent.ops import judged
+from agent.ops.access import account
 
 CONFIG_WRONG = 78
 
@@ -33,6 +35,7 @@ def run(settings: Settings) -> None:
     # Imported here: `--version` and `status` must not pay for the readers' and the platform's libraries.
     from agent.service import serve
 
+    _refuse_another_s(settings.state_dir())
     try:
         serve(settings.config_path, settings.env())
     except ConfigError as error:
@@ -41,6 +44,16 @@ def run(settings: Settings) -> None:
             lastrun.refused(state_dir, SystemClock(), wrong.code, wrong.facts)
             judged.judge(settings.config_path, state_dir)
         raise
+
+
+def _refuse_another_s(state_dir: Path | None) -> None:
+    """Keep root from running on the service's data: its files would shut the service out (E8315)."""
+    try:
+        owner = os.geteuid() if state_dir is None else state_dir.stat().st_uid
+    except OSError:
+        return
+    if owner != os.geteuid():
+        raise AgentError("E8315", path=state_dir, account=account(owner))
 
 
 @click.command(cls=Verb)

@@ -19,6 +19,14 @@ SERVICE_USER = "kiosk-agent"
 SERVICE_STATE = Path("/var/lib/kiosk-agent")
 
 
+def account(uid: int) -> str:
+    """Return what an account is called; its number where nobody knows."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def service_account(state_dir: Path) -> Account:
     """Return the account that the daemon runs under: the state directory's owner, ourselves without one."""
     try:
