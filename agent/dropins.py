@@ -1,6 +1,6 @@
-"""What completes the unit at one site: the credentials that the configuration names, and whom it may talk to.
+"""What completes the unit at one site: credentials by name, whom it may talk to, where it may write.
 
-Both follow from the configuration, so they are derived and never edited. A host that is named, not numbered,
+All follow from the configuration, so they are derived and never edited. A host that is named, not numbered,
 is looked up only when somebody asks for it: its address may change, and a list that is out of date is an
 outage without a message.
 """
@@ -18,7 +18,7 @@ from agent.config.schema import Config, Secret
 from agent.keys import ENCRYPTED
 
 FOLDER = Path("/etc/systemd/system/kiosk-agent.service.d")
-CREDENTIALS, ADDRESSES = "credentials.conf", "addresses.conf"
+CREDENTIALS, ADDRESSES, FOLDERS = "credentials.conf", "addresses.conf", "folders.conf"
 _WRITTEN = "# Written by `kiosk-agent setup` from the configuration; run it again when that changes."
 
 Lookup = Callable[[str], Iterable[str]]
@@ -67,6 +67,17 @@ def credentials_text(files: Mapping[str, Path]) -> str:
         for name, path in files.items()
     ]
     return "\n".join([_WRITTEN, "[Service]", *lines]) + "\n"
+
+
+def folders_text(config: Config) -> str | None:
+    """Return the drop-in that lets the service empty a kiosk's folder, None where there is none.
+
+    A folder that is not there yet must not keep the service from starting: hence the dash.
+    """
+    folder = config.intake.folder
+    if folder is None:
+        return None
+    return "\n".join([_WRITTEN, "[Service]", f'ReadWritePaths="-{folder.replace("%", "%%")}"']) + "\n"
 
 
 def hosts(config: Config) -> list[str]:

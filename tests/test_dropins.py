@@ -64,6 +64,13 @@ def test_what_systemd_encrypted_and_a_key_that_is_to_follow_are_handed_over_too(
     ]
 
 
+def test_a_kiosks_folder_is_opened_and_nothing_else() -> None:
+    assert dropins.folders_text(config()) is None
+    text = dropins.folders_text(config(intake={"folder": "/srv/100% results"}))
+    assert text is not None
+    assert text.splitlines()[1:] == ["[Service]", 'ReadWritePaths="-/srv/100%% results"']
+
+
 def test_whom_it_talks_to_is_the_platform_or_the_proxy_and_a_network_camera() -> None:
     assert dropins.hosts(config(platform={"base_url": "http://10.1.2.3:8080/esb"})) == ["10.1.2.3"]
     proxied = config(platform={"base_url": "http://platform.gx/", "proxy": "http://10.9.9.9:3128"})
@@ -105,13 +112,15 @@ def setup(*options: str, user: int | None = None) -> subprocess.CompletedProcess
     )
 
 
-def test_a_dry_run_shows_both_files_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_shows_each_file_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(EXAMPLE.read_text("utf-8").replace("http://127.0.0.1:8080", "http://10.1.2.3"), "utf-8")
+    text = EXAMPLE.read_text("utf-8").replace("http://127.0.0.1:8080", "http://10.1.2.3")
+    path.write_text(text.replace("  folder: null", "  folder: /srv/results"), "utf-8")
     shown = setup("--dry-run", "--config", str(path))
     assert shown.returncode == 0, shown.stderr
     assert "LoadCredential=esb_ticket:" in shown.stdout
     assert "IPAddressAllow=10.1.2.3" in shown.stdout
+    assert 'ReadWritePaths="-/srv/results"' in shown.stdout
     path.write_text(path.read_text("utf-8").replace("10.1.2.3", "platform.invalid"), "utf-8")
     named = setup("--dry-run", "--config", str(path))
     assert "W8311" in named.stderr

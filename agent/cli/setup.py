@@ -68,7 +68,8 @@ def _dropins(settings: Settings, config: Config, *, resolve: bool) -> dict[str, 
     files: dict[str, str | None] = {
         dropins.CREDENTIALS: dropins.credentials_text(dropins.sources(credentials, keys.SECRETS))
         if credentials
-        else None
+        else None,
+        dropins.FOLDERS: dropins.folders_text(config),
     }
     hosts = dropins.hosts(config)
     names = dropins.named(hosts)
