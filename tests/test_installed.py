@@ -10,14 +10,18 @@ import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from booted_support import Machine, machine, quick_folder, why_not
 from e2e_support import wait_for
 from installed_support import ETC, ROOT, Hospital, package, variant
+from intake_support import PATH, TOKEN, base64_of, submission
 
+from agent import images, sm
 from agent.clock import SHANGHAI
 from agent.journal import message_id
+from agent.simulate import portraits
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(900)]
 
@@ -200,6 +204,69 @@ def check_sees_what_the_service_sees(debian: Machine) -> None:
     assert "config.yaml:1:1 E6002" in unread.stdout
     assert "kiosk-agent：没有权限" in unread.stdout
     config.chmod(0o644)
+
+
+def codes_told(debian: Machine) -> set[str]:
+    """Return every code in the agent's journal."""
+    told = [json.loads(line) for line in debian.journal("-o", "json").splitlines()]
+    return {entry["AGENT_CODE"] for entry in told if "AGENT_CODE" in entry}
+
+
+#: A kiosk that compares by itself and hands its results in, both ways.
+KIOSK: dict[str, Any] = {
+    "reader": {"source": "none"},
+    "console": {"listen": "127.0.0.1:8765"},
+    "intake": {"http": True, "token": {"credential": "intake_token"}, "folder": "/srv/kiosk results"},
+}
+ADDRESS = f"http://{KIOSK['console']['listen']}{PATH}"
+#: What such a site is told when all is well; W7502: whether the machine beneath has a source of time.
+ALL_WELL = {"W7306", "W7307", "W7502"}
+#: What is told meanwhile: the platform comes late, a killed daemon starts again, hostile pictures are refused.
+QUIET = {"I8001", "I8401", "I5001", "I5003", "I3001", "I3002", "I3003", "I7501", "W8501", "E4101"}
+#: Pixels that no picture needs, announced in a few bytes.
+BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + 2 * (60_000).to_bytes(4, "big") + b"\x08\x02\0\0\0" + bytes(64)
+
+
+def test_pictures_that_a_kiosk_hands_in_are_looked_at_within_the_units_limits(debian: Machine) -> None:
+    hospital = Hospital(debian, KIOSK)
+    folder = debian.root / "srv/kiosk results"
+    debian.run("install", "-d", "-o", "kiosk-agent", "/srv/kiosk results")
+    hospital.put_secret("intake_token", TOKEN)
+    hospital.open()
+    assert hospital.children() == [], "nobody is looked at here, and no picture has come"
+    card, camera = (images.encode(portraits.live(name), 90_000, 90_000) for name in ("collins", "hopper"))
+    whole = {"card_picture": base64_of(card), "camera_picture": base64_of(camera)}
+    good, dropped = submission(**whole), submission(**whole)
+    hostile = [submission(**whole | {"camera_picture": base64_of(one)}) for one in (camera[:-9000], BOMB)]
+    hostile.append(submission(**whole | {"card_picture": base64_of(os.urandom(9000))}))
+    answers = hospital.hand_in(ADDRESS, TOKEN, *hostile, good)
+    assert [status for status, _ in answers] == [400, 400, 400, 201]
+    faults = [(fault["code"], fault["pointer"]) for _, body in answers[:3] for fault in body["faults"]]
+    assert faults == [("E8515", "/camera_picture")] * 2 + [("E8515", "/card_picture")]
+    assert hospital.children() == ["agent.vision.picture_child"]
+    # Durable before the answer: killed at once, it is there, and known when it comes again.
+    debian.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "kiosk-agent")
+    wait_for("it is started again", lambda: debian.show("NRestarts") == "1")
+    hospital.wait_active()
+    wait_for("it listens", lambda: "I8401" in debian.journal(f"_PID={debian.show('MainPID')}"))
+    ((status, body),) = hospital.hand_in(ADDRESS, TOKEN, good)
+    assert (status, body["record"]) == (200, answers[3][1]["record"])
+    hospital.platform()
+    draft = folder / ".draft"
+    draft.write_text(json.dumps(dropped), "utf-8")
+    draft.rename(folder / "result.json")
+    wait_for("both arrive", lambda: len(hospital.accepted()) == 2)
+    told = {(line["headImgSm3"], line["cameraImgSm3"]) for line in hospital.accepted()}
+    assert told == {(sm.sm3(card).hex(), sm.sm3(camera).hex())}, "byte by byte as they were handed in"
+    wait_for("the file is gone", lambda: not any(folder.iterdir()))
+    # A call that the unit forbids fails quietly, and shows here: in what went wrong, or in what did not end.
+    looks = json.loads(debian.run("kiosk-agent", "status", "--json").stdout)
+    assert {problem["code"] for problem in looks["problems"]} <= ALL_WELL
+    examined = json.loads(debian.run("kiosk-agent", "doctor", "--json").stdout)
+    assert {check["code"] for check in examined if not check["ok"]} <= ALL_WELL
+    assert codes_told(debian) <= QUIET
+    wait_for("the process that looks at pictures goes", lambda: hospital.children() == [])
+    assert debian.show("NRestarts") == "1"
 
 
 HUNG_ONCE = """\
