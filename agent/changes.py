@@ -14,6 +14,7 @@ from agent import sm
 from agent.config.schema import Config
 from agent.live import fingerprint
 from agent.ownership import Ownership
+from agent.recall import recalled
 
 _SEEN = "config_seen"
 IN_CLEAR = ("face.threshold", "face.engine", "platform.base_url", "platform.encrypt")
@@ -23,8 +24,7 @@ def note(own: Ownership, config: Config) -> list[str]:
     """Write down what changed, if anything did. Return the keys, dotted."""
     new = _digests(config)
     stored = own.outbox.setting(_SEEN)
-    seen: dict[str, Any] = json.loads(stored) if stored else {"hash": "", "keys": {}}
-    old: dict[str, str] = seen["keys"]
+    before, old = recalled(stored, _read) or ("", {})
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if not changed:
         return []
@@ -35,13 +35,18 @@ def note(own: Ownership, config: Config) -> list[str]:
             who="service",
             target="config",
             keys=",".join(changed),
-            before=str(seen["hash"]),
+            before=before,
             after=now,
             durable=True,
             **{key: f"{old.get(key)} -> {new.get(key)}" for key in changed if key in IN_CLEAR},
         )
     own.outbox.set_setting(_SEEN, json.dumps({"hash": now, "keys": new}))
     return changed if stored else []
+
+
+def _read(stored: str) -> tuple[str, dict[str, str]]:
+    seen = json.loads(stored)
+    return str(seen["hash"]), dict(seen["keys"])
 
 
 def _digests(config: Config) -> dict[str, str]:

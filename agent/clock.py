@@ -95,6 +95,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat()
 
 
+def stored_time(text: str) -> datetime:
+    """Return a stored moment. ValueError for what is none, or in no zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment
+
+
 def as_json(value: object) -> str:
     """Return what JSON has no form for as a text: a moment by RFC 3339."""
     return rfc3339(value) if isinstance(value, datetime) else str(value)

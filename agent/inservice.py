@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agent.recall import recalled
+
 if TYPE_CHECKING:  # `status` without a daemon asks here, and loads none of these
     from agent.config.schema import Device
     from agent.outbox import Outbox
@@ -42,8 +44,11 @@ def _name(machine_code: str, device_no: str) -> str:
 
 def last_word(outbox: Outbox, device: Device | Verification) -> Service | None:
     """Return what was said of a device last; None: nobody ever did, and it is in service."""
-    stored = outbox.setting(_name(device.machine_code, device.device_no))
-    return Service(**json.loads(stored)) if stored else None
+    return recalled(outbox.setting(_name(device.machine_code, device.device_no)), _read)
+
+
+def _read(stored: str) -> Service:
+    return Service(**json.loads(stored))
 
 
 def out_of_service(outbox: Outbox, device: Device | Verification) -> Service | None:
@@ -55,11 +60,11 @@ def out_of_service(outbox: Outbox, device: Device | Verification) -> Service | N
 def devices_out(settings: Mapping[str, str]) -> dict[str, Service]:
     """Return the devices out of service by what an outbox has stored: number -> the word on it."""
     words = {
-        name.rpartition(":")[2]: Service(**json.loads(stored))
+        name.rpartition(":")[2]: recalled(stored, _read)
         for name, stored in settings.items()
         if name.startswith(_PREFIX)
     }
-    return {device_no: word for device_no, word in words.items() if word.status == DISABLED}
+    return {device_no: word for device_no, word in words.items() if word and word.status == DISABLED}
 
 
 def status(outbox: Outbox, device: Device | Verification) -> int:

@@ -19,10 +19,11 @@ from agent import keys, logs
 from agent.audit import Audit, Head
 from agent.balance import GONE_ON
 from agent.catalogue import AgentError
-from agent.clock import Clock, Memory, TrustedClock, Uptime
+from agent.clock import Clock, Memory, TrustedClock, Uptime, stored_time
 from agent.config.schema import Config
 from agent.lock import StateLock
 from agent.outbox import Ballast, Closing, Outbox, SealKeys, this_machine
+from agent.recall import recalled, recalled_facts
 
 log = logs.get(__name__)
 
@@ -79,8 +80,7 @@ class Ownership:
 
     def audit_alarm(self) -> dict[str, str] | None:
         """Return the alarm about the trail that nobody has acknowledged yet: its code and facts."""
-        stored = self.outbox.setting(_AUDIT_ALARM)
-        return json.loads(stored) if stored else None
+        return recalled_facts(self.outbox.setting(_AUDIT_ALARM))
 
     def acknowledge_audit(self) -> None:
         """Take the alarm back; the caller writes down who did."""
@@ -129,10 +129,9 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
 
 def _compare_head(audit: Audit, outbox: Outbox) -> None:
     """Hold the trail against its end as the outbox remembers it; told, written down, and kept as an alarm."""
-    stored = outbox.setting(_AUDIT_HEAD)
-    if not stored:
+    known = recalled(outbox.setting(_AUDIT_HEAD), lambda stored: Head(**json.loads(stored)))
+    if known is None:
         return
-    known = Head(**json.loads(stored))
     lost = audit.lost_since(known)
     if lost is None:
         return
@@ -145,8 +144,7 @@ def _compare_head(audit: Audit, outbox: Outbox) -> None:
 
 def _clock_memory(outbox: Outbox) -> Memory:
     def last_time() -> datetime | None:
-        stored = outbox.setting(_LAST_TIME)
-        return datetime.fromisoformat(stored) if stored else None
+        return recalled(outbox.setting(_LAST_TIME), stored_time)
 
     return Memory(last_time, lambda: outbox.setting(_BOOTS), lambda text: outbox.set_setting(_BOOTS, text))
 

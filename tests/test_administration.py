@@ -256,6 +256,8 @@ def test_a_copy_on_another_machine_sends_nothing_until_adopted(site: Site) -> No
     with owned(site) as own:
         put(own, verification())
         own.outbox.set_setting("machine", json.dumps({"machine_id": "another", "devices": ["x"]}))
+    # Without a daemon and without becoming the owner, too.
+    assert "E3122" in site.cli("status").stdout
     assert answered(site, "outbox", "stats")["copied"] is True
     with site.platform(), site.daemon() as daemon:
         wait_for("the copy is told", lambda: "[E3122]" in site.log())

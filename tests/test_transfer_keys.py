@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -28,10 +29,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from outbox_support import NAME, NUMBER, damage_body, verification
 
-from agent import masks, passphrase, sm
+from agent import keys, masks, passphrase, sm
 from agent.catalogue import AgentError
 from agent.config import load
-from agent.outbox.identity import identified, this_machine
+from agent.control.protocol import Caller
+from agent.control.verbs import Powers, handlers
+from agent.identity import identified, this_machine
+from agent.outbox import sealing
 from agent.outbox.owner import mark_damaged
 
 
@@ -347,6 +351,21 @@ def test_a_key_s_file_that_says_hex_and_holds_none_is_refused_at_its_line(tmp_pa
     run = site.cli("check")
     assert (run.returncode, run.stdout.count("E7203")) == (78, 1)
     assert "0x12" not in run.stdout
+
+
+def test_a_backup_holds_the_key_in_force_and_not_one_that_waits_for_a_restart(site: Site) -> None:
+    with owned(site) as own:
+        in_force, own_key = keys.load(own.config).seal, keys.own_key(own.config, "seal")
+        keys.write_key(keys.next_to(own_key), b"ab" * 32)
+        backup = handlers(Powers(own))["keys.backup"]
+        args = {"key": KEY.hex(), "label": "l"}
+        sealed = base64.b64decode(backup(args, Caller.of_this_process())["piece"])
+        content = json.loads(sealing.unseal(sealing.Key(KEY, 0), sealed, "l"))
+        assert content["seal"] == in_force.hex()
+        own_key.unlink()
+        keys.write_key(own_key, b"cd" * 32)
+        with pytest.raises(AgentError, match="E7301"):
+            backup(args, Caller.of_this_process())
 
 
 def test_keys_that_systemd_passes_are_not_written_by_a_command(tmp_path: Path) -> None:

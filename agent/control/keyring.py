@@ -14,6 +14,8 @@ from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
 from agent.ops.glance import BACKED_UP
 from agent.outbox import sealing
+from agent.outbox.sealing import KeyEncryptionKey
+from agent.recall import recalled_facts
 
 
 def verbs(powers: Powers) -> dict[str, Handler]:
@@ -30,7 +32,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
 def state(powers: Powers) -> dict[str, Any]:
     """Return what can be said of the keys without showing one."""
     own = powers.own
-    backup = json.loads(own.outbox.setting(BACKED_UP) or "{}")
+    backup = recalled_facts(own.outbox.setting(BACKED_UP)) or {}
     kek = own.outbox.administration.kek_id
     return {
         "kek": kek,
@@ -69,16 +71,24 @@ def _replace(powers: Powers, caller: Caller) -> dict[str, Any]:
 
 
 def _backup(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the three keys sealed under the passphrase's key."""
+    """Return the three keys sealed under the passphrase's key.
+
+    The sealing key in force, and no other: one that was put beside it opens nothing before a restart.
+    AgentError E7301 where the file has been exchanged since.
+    """
     keyring = keys.load(powers.own.config)
+    kek = powers.own.outbox.administration.kek_id
+    there = {KeyEncryptionKey.derived(one).id: one for one in (keyring.seal, keyring.seal_next) if one}
+    if kek not in there:
+        raise AgentError("E7301", epoch="-", expected=kek, received=",".join(there))
     content = {
-        "seal": (keyring.seal_next or keyring.seal).hex(),
+        "seal": there[kek].hex(),
         "audit": keyring.audit.hex(),
         "pseudonym": keyring.pseudonym.hex(),
     }
     key = sealing.Key(bytes.fromhex(str(args["key"])), 0)
     piece = sealing.seal(key, json.dumps(content).encode(), str(args["label"]))
-    return {"piece": base64.b64encode(piece).decode("ascii"), "kek": powers.own.outbox.administration.kek_id}
+    return {"piece": base64.b64encode(piece).decode("ascii"), "kek": kek}
 
 
 def _backed_up(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from agent.catalogue import AgentError
 from agent.config.schema import Face
 from agent.face import weights
 from agent.face.score import threshold_of
+from agent.recall import recalled
 
 #: The outbox's setting that keeps it.
 SETTING = "face_accepted"
@@ -42,7 +43,5 @@ def in_force(face: Face) -> tuple[str, float]:
 
 def stands(stored: str | None, model: str, threshold: float) -> bool:
     """Return whether what is stored was said of this very model and threshold."""
-    if stored is None:
-        return False
-    accepted = Acceptance(**json.loads(stored))
-    return (accepted.model, accepted.threshold) == (model, threshold)
+    accepted = recalled(stored, lambda text: Acceptance(**json.loads(text)))
+    return accepted is not None and (accepted.model, accepted.threshold) == (model, threshold)

@@ -10,17 +10,17 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agent import __version__, inservice, lastrun
 from agent.catalogue import AgentError
-from agent.clock import Memory, SystemClock, Trust, TrustedClock, as_json
+from agent.clock import Memory, SystemClock, Trust, TrustedClock, as_json, stored_time
 from agent.control.client import SYSTEM_STATE
 from agent.lastrun import LastRun
 from agent.ops import host
 from agent.ops.glance import Glance, glance
+from agent.recall import recalled, recalled_facts
 
 UNIT = "kiosk-agent.service"
 #: Of these conditions nothing is known here; `doctor` owns the state directory for a moment and tells them.
@@ -28,7 +28,6 @@ NOT_KNOWN = {
     "face": "which engine and threshold are meant only the configuration says",
     "file": "nothing is in force that the file could differ from; its faults are told as such",
     "key files": "whose the keys are only the configuration says",
-    "machine": "whether the outbox is a copy only its owner finds out",
     "registration": "whether the device registers only the configuration says; one out of service is told",
 }
 PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "UnitFileState")
@@ -68,7 +67,7 @@ def report(state_dir: Path, max_bytes: int, config_hash: str) -> dict[str, Any]:
 
 
 def _seen(seen: Glance, max_bytes: int) -> dict[str, Any]:
-    trust, alarm = _clock(seen.settings), seen.settings.get("audit_alarm")
+    trust = _clock(seen.settings)
     found = {
         "queue": seen.stats(max_bytes),
         "clock_trusted": trust.believed,
@@ -76,7 +75,7 @@ def _seen(seen: Glance, max_bytes: int) -> dict[str, Any]:
         "interrupted": seen.interrupted,
         "kek": seen.kek,
         "keys": seen.keys(),
-        "audit_alarm": json.loads(alarm) if alarm else None,
+        "audit_alarm": recalled_facts(seen.settings.get("audit_alarm")),
         "device": _device(seen.settings),
     }
     # As over the socket: times are text.
@@ -94,7 +93,7 @@ def _device(settings: Mapping[str, str]) -> dict[str, Any]:
 def _clock(settings: Mapping[str, str]) -> Trust:
     last = settings.get("last_time")
     memory = Memory(
-        lambda: datetime.fromisoformat(last) if last else None,
+        lambda: recalled(last, stored_time),
         lambda: settings.get("boots"),
         lambda _text: None,
     )

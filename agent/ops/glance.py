@@ -9,7 +9,6 @@ index that SQLite makes anew for that is a file, and must belong to the service'
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sqlite3
 from dataclasses import dataclass, field
@@ -19,9 +18,11 @@ from urllib.parse import quote
 
 from agent.balance import Balance, balance
 from agent.catalogue import AgentError
+from agent.identity import KNOWN, Machine, this_machine
 from agent.lock import StateLock
 from agent.ops.access import as_owner_of
 from agent.ops.host import BALLAST
+from agent.recall import recalled, recalled_facts
 
 OUTBOX = "outbox.db"
 #: Under which setting it is remembered which sealing key the last backup holds.
@@ -42,7 +43,8 @@ class Glance:
     settings: dict[str, str] = field(repr=False)
 
     def stats(self, max_bytes: int) -> dict[str, Any]:
-        """Return what `outbox.stats` answers; whether this is a copy only an owner finds out."""
+        """Return what `outbox.stats` answers."""
+        known = recalled(self.settings.get(KNOWN), Machine.from_json)
         return {
             **vars(self.balance),
             "waiting": self.balance.waiting,
@@ -51,13 +53,13 @@ class Glance:
             "free": self.free,
             "ballast": self.ballast,
             "lost_keys": len(self.lost_epochs),
-            "copied": None,
+            "copied": None if known is None else this_machine().is_another_than(known),
             "followups": self.followups,
         }
 
     def keys(self) -> dict[str, Any]:
         """Return what `keys.state` answers; whose the keys are only the configuration knows."""
-        backup = json.loads(self.settings.get(BACKED_UP) or "{}")
+        backup = recalled_facts(self.settings.get(BACKED_UP)) or {}
         return {
             "kek": self.kek,
             "backed_up": backup.get("kek") == self.kek,

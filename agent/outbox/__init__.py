@@ -7,6 +7,7 @@ beside the meta row, which carries no personal data.
 from __future__ import annotations
 
 from agent.balance import Balance
+from agent.identity import this_machine
 from agent.outbox.admin import Closing
 from agent.outbox.claims import (
     Claim,
@@ -18,7 +19,6 @@ from agent.outbox.claims import (
     SettleParked,
     SettleWithheld,
 )
-from agent.outbox.identity import this_machine
 from agent.outbox.rows import AttemptRow, HeldRecord, ReceiptRow, RecordRow
 from agent.outbox.space import Ballast, Room
 from agent.outbox.store import Outbox

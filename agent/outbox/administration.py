@@ -18,7 +18,7 @@ from agent.outbox.transfer import Taken
 from agent.outbox.vault import Vault
 
 if TYPE_CHECKING:
-    from agent.outbox.identity import Machine
+    from agent.identity import Machine
 
 
 class Administration:

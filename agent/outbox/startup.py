@@ -16,8 +16,8 @@ from agent import logs
 from agent.balance import balance
 from agent.catalogue import AgentError
 from agent.clock import Clock
+from agent.identity import KNOWN, Machine
 from agent.outbox import admin, claims
-from agent.outbox.identity import Machine
 from agent.outbox.migrations import bring_up_to_date
 from agent.outbox.owner import Owner, damage_mark, transaction
 from agent.outbox.pages import sound_header
@@ -26,10 +26,10 @@ from agent.outbox.salvage import Salvaged, lone_log, salvage, unfinished
 from agent.outbox.scrub import quick_check
 from agent.outbox.space import Ballast
 from agent.outbox.vault import SealKeys, Vault
+from agent.recall import recalled
 
 log = logs.get(__name__)
 
-MACHINE = "machine"
 #: Epochs of processes long gone; enough for anybody who looks.
 KEPT_EPOCHS = 100
 
@@ -140,8 +140,9 @@ def _new_epoch(connection: sqlite3.Connection, now: datetime) -> int:
 
 def _is_copy(connection: sqlite3.Connection, machine: Machine) -> bool:
     """Compare this machine with the one that the records belong to; the first one is written down."""
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (MACHINE,)).fetchone()
-    if row is not None and machine.is_another_than(Machine.from_json(row["value"])):
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (KNOWN,)).fetchone()
+    known = recalled(None if row is None else row["value"], Machine.from_json)
+    if known is not None and machine.is_another_than(known):
         return True
     adopt(connection, machine)
     return False
@@ -150,7 +151,7 @@ def _is_copy(connection: sqlite3.Connection, machine: Machine) -> bool:
 def adopt(connection: sqlite3.Connection, machine: Machine) -> None:
     """Let the records belong to this machine from now on."""
     known = machine.to_json()
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (MACHINE,)).fetchone()
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (KNOWN,)).fetchone()
     if row is None or row["value"] != known:
         with transaction(connection, durable=True):
-            connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (MACHINE, known))
+            connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (KNOWN, known))

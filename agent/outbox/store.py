@@ -15,11 +15,11 @@ from agent import logs
 from agent.balance import Balance, balance
 from agent.catalogue import AgentError
 from agent.clock import Clock
+from agent.identity import Machine
 from agent.outbox import admin, claims, followups, intake, ledger, retention, rows, startup
 from agent.outbox.administration import Administration
 from agent.outbox.claims import Claim, Settlement
 from agent.outbox.followups import FollowUpRows
-from agent.outbox.identity import Machine
 from agent.outbox.owner import DiskFull, IoTrouble, transaction
 from agent.outbox.rows import HeldRecord, find, millis
 from agent.outbox.space import Ballast, Room, free_bytes

@@ -12,6 +12,8 @@ import random
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
+from agent.clock import stored_time
+from agent.recall import recalled
 from agent.uploader import backoff
 
 #: Unknown outcomes in a row before the lane stops: one lost answer is a record's affair.
@@ -69,9 +71,11 @@ class Breaker:
 
     @classmethod
     def from_json(cls, text: str | None) -> Breaker:
-        """Rebuild a stored breaker; None gives a closed one."""
-        if text is None:
-            return cls()
+        """Rebuild a stored breaker; nothing, or what cannot be understood, gives a closed one."""
+        return recalled(text, cls._rebuilt) or cls()
+
+    @classmethod
+    def _rebuilt(cls, text: str) -> Breaker:
         values = json.loads(text)
         until = values.pop("open_until")
-        return cls(**values, open_until=datetime.fromisoformat(until) if until else None)
+        return cls(**values, open_until=stored_time(until) if until else None)

@@ -17,11 +17,12 @@ from datetime import datetime
 from agent import inservice, logs
 from agent.audit import Audit
 from agent.board import Board
-from agent.clock import Clock
+from agent.clock import Clock, stored_time
 from agent.config.schema import Config
 from agent.hmpt.client import PlatformClient
 from agent.hmpt.refusals import ALREADY_REGISTERED
 from agent.outbox import Outbox
+from agent.recall import recalled
 from agent.records import About, Delivered, Outcome, PlatformDown, Refused, Unknown
 from agent.uploader.judgement import SKEW_S
 
@@ -43,12 +44,12 @@ def _name(config: Config) -> str:
 
 def registered(outbox: Outbox, config: Config) -> Registered | None:
     """Return what is remembered of this device here, None when the platform never said 200 or B2301."""
-    stored = outbox.setting(_name(config))
-    if not stored:
-        return None
+    return recalled(outbox.setting(_name(config)), _read)
+
+
+def _read(stored: str) -> Registered:
     stamp = json.loads(stored)
-    first = datetime.fromisoformat(stamp["at"])
-    last = datetime.fromisoformat(stamp.get("last", stamp["at"]))
+    first, last = stored_time(stamp["at"]), stored_time(stamp.get("last", stamp["at"]))
     return Registered(first, stamp.get("exception") == ALREADY_REGISTERED, last)
 
 
@@ -75,7 +76,8 @@ def register(
     if isinstance(outcome, Delivered):
         exception = outcome.receipt.exception_code
         now = clock.now().isoformat()
-        first = json.loads(outbox.setting(_name(config)) or "{}") or {"at": now, "exception": exception}
+        known = None if registered(outbox, config) is None else outbox.setting(_name(config))
+        first = json.loads(known) if known else {"at": now, "exception": exception}
         outbox.set_setting(_name(config), json.dumps({**first, "last": now}))
         number, answer = config.device.device_no, exception or "200"
         audit.append("device.registered", who=who, target=number, status=str(status), answer=answer)

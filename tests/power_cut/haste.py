@@ -16,8 +16,8 @@ from typing import Any
 
 from agent import ownership
 from agent.catalogue import AgentError
+from agent.identity import this_machine
 from agent.outbox import owner, sealing, startup
-from agent.outbox.identity import this_machine
 
 
 class Inline(owner.Owner):

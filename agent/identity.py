@@ -7,13 +7,14 @@ network hardware, because an image carries the first along.
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import sm
-
+#: Under which setting the machine is kept that the records belong to.
+KNOWN = "machine"
 _PURPOSE = b"kiosk-agent state directory"
 
 
@@ -72,4 +73,13 @@ def _hardware_addresses(folder: Path) -> list[str]:
 
 
 def _digest(value: str) -> str:
-    return sm.hmac_sm3(_PURPOSE, value.encode()).hex()[:16] if value else ""
+    return _hmac_sm3(value.encode()).hex()[:16] if value else ""
+
+
+def _hmac_sm3(value: bytes) -> bytes:
+    try:
+        return hmac.digest(_PURPOSE, value, "sm3")
+    except ValueError:
+        from agent import sm  # for whoever has no SM3 in OpenSSL: slower to load
+
+        return sm.hmac_sm3(_PURPOSE, value)

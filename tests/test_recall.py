@@ -1,0 +1,111 @@
+"""A rotten or foreign value beside the records keeps nobody from starting, and counts as never kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hmpt_support import config
+from outbox_support import HandClock
+
+from agent import changes, inservice
+from agent.config.schema import Config
+from agent.control.protocol import Caller
+from agent.control.verbs import Powers, handlers
+from agent.face import acceptance
+from agent.face.acceptance import Acceptance
+from agent.identity import identified
+from agent.outbox import Outbox, space
+from agent.ownership import Ownership, owning
+from agent.recall import recalled
+from agent.uploader import memory
+from agent.uploader.breaker import Breaker
+from agent.uploader.registration import _name as registration_name
+from agent.uploader.registration import registered
+
+NURSE = Caller(1000, 1, "nurse")
+AT = "2026-03-01T01:00:00+00:00"
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(space, "BALLAST_BYTES", 4096)
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def settings(folder: Path) -> Config:
+    return config("http://127.0.0.1:1").model_copy(update={"state_dir": str(folder)})
+
+
+def kept(outbox: Outbox) -> Mapping[str, str]:
+    rows = outbox._owner.run(lambda c: c.execute("SELECT name, value FROM setting").fetchall())
+    return {row["name"]: row["value"] for row in rows}
+
+
+def everything_asked(own: Ownership) -> None:
+    """Read back whatever is kept."""
+    verbs = handlers(Powers(own))
+    own.clock_trusted()
+    own.audit_alarm()
+    verbs["status"]({}, NURSE)
+    verbs["keys.state"]({}, NURSE)
+    verbs["platform.show"]({}, NURSE)
+    registered(own.outbox, own.config)
+    inservice.out_of_service(own.outbox, own.config.device)
+    acceptance.stands(own.outbox.setting(acceptance.SETTING), "m", 0.5)
+    changes.note(own, own.config)
+
+
+def remembering(folder: Path) -> dict[str, str]:
+    """Leave a state directory that remembers all there is to be remembered. Return it by its names."""
+    with owning(settings(folder), HandClock()) as own:
+        site, outbox = own.config, own.outbox
+        inservice.say(outbox, site.device, inservice.DISABLED, "nurse", own.clock.now())
+        outbox.set_setting(registration_name(site), f'{{"at": "{AT}", "exception": null, "last": "{AT}"}}')
+        outbox.set_setting(acceptance.SETTING, Acceptance("m", 0.5, "nurse", AT).to_json())
+        breaker = replace(Breaker(), failures=1, open_until=own.clock.now(), code="E4101")
+        outbox.set_setting(memory.breaker_name(site), breaker.to_json())
+        outbox.set_setting("audit_alarm", '{"code": "E3305", "lines": "1"}')
+        outbox.set_setting("keys_backup", f'{{"kek": "k", "at": "{AT}"}}')
+        own.accept_time()
+        changes.note(own, site)
+        memory.keep_told(outbox, site, "E4101", {"detail": "refused"})
+    with owning(settings(folder), HandClock()) as own:
+        found = dict(kept(own.outbox))
+    assert {"machine", "audit_head", "last_time", "boots", "config_seen"} <= set(found)
+    # These two stand for the file itself; the next start salvages it.
+    return {name: value for name, value in found.items() if not name.startswith("schema")}
+
+
+def test_whatever_becomes_of_a_kept_value_the_agent_starts(tmp_path: Path) -> None:
+    whole = remembering(tmp_path)
+    for name, value in whole.items():
+        quoted = value.replace('"', "!", 1)
+        for other in (value[:-1], value[1:], quoted, "x", "1", "[]", "[1]", "null", '"x"', "{}", '{"a": 1}'):
+            with owning(settings(tmp_path), HandClock()) as own:
+                own.outbox.set_setting(name, other)
+            with owning(settings(tmp_path), HandClock()) as own:
+                everything_asked(own)
+                own.outbox.set_setting(name, value)
+
+
+def test_a_rotten_word_on_whose_machine_it_is_makes_no_copy_of_it(tmp_path: Path) -> None:
+    remembering(tmp_path)
+    with owning(settings(tmp_path), HandClock()) as own:
+        own.outbox.set_setting("machine", "{")
+    with owning(settings(tmp_path), HandClock()) as own:
+        assert not own.outbox.copied
+        assert own.outbox.setting("machine") != "{", "written anew"
+        own.outbox.set_setting("machine", identified("another", []).to_json())
+
+
+def test_what_cannot_be_understood_was_never_kept() -> None:
+    assert recalled(None, int) is None
+    assert recalled("", int) is None
+    assert recalled("x", int) is None
+    assert recalled("0", int) == 0
