@@ -110,6 +110,13 @@ def test_what_the_desk_made_during_the_export_is_named(old: Old) -> None:
     assert old.ask("exported", ids=[first], file="f", move=True, whole=True, last=True)["left"] == [late]
 
 
+def test_nobody_takes_a_record_out_unseen(old: Old) -> None:
+    record = put(old.own, verification())
+    old.piece(record, move=False)
+    (line,) = old.own.audit.select(10, lambda line: line["what"] == "record.exported")
+    assert (line["object"], line["who"]) == (record, NURSE.name)
+
+
 def test_an_import_leaves_the_room_that_what_is_here_needs_to_leave(
     old: Old, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -362,6 +362,7 @@ def test_a_backup_holds_the_key_in_force_and_not_one_that_waits_for_a_restart(si
         sealed = base64.b64decode(backup(args, Caller.of_this_process())["piece"])
         content = json.loads(sealing.unseal(sealing.Key(KEY, 0), sealed, "l"))
         assert content["seal"] == in_force.hex()
+        assert own.audit.targets(["keys.handed_out"]) == {"keys"}
         own_key.unlink()
         keys.write_key(own_key, b"cd" * 32)
         with pytest.raises(AgentError, match="E7301"):

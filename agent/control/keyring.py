@@ -24,7 +24,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
         "keys.state": lambda _args, _caller: state(powers),
         "keys.rotate": lambda _args, caller: _rotate(powers, caller),
         "keys.replace": lambda _args, caller: _replace(powers, caller),
-        "keys.backup": lambda args, _caller: _backup(powers, args),
+        "keys.backup": lambda args, caller: _backup(powers, args, caller),
         "keys.backed_up": lambda args, caller: _backed_up(powers, args, caller),
     }
 
@@ -70,7 +70,7 @@ def _replace(powers: Powers, caller: Caller) -> dict[str, Any]:
     return {"kek": kek}
 
 
-def _backup(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
+def _backup(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     """Return the three keys sealed under the passphrase's key.
 
     The sealing key in force, and no other: one that was put beside it opens nothing before a restart.
@@ -88,6 +88,8 @@ def _backup(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
     }
     key = sealing.Key(bytes.fromhex(str(args["key"])), 0)
     piece = sealing.seal(key, json.dumps(content).encode(), str(args["label"]))
+    # Whoever asks has them now, whether a file comes of it or not.
+    powers.own.audit.append("keys.handed_out", who=caller.name, target="keys", key=kek, durable=True)
     return {"piece": base64.b64encode(piece).decode("ascii"), "kek": kek}
 
 

@@ -28,7 +28,7 @@ def verbs(powers: Powers) -> dict[str, Handler]:
     """Return the verbs of this file."""
     return {
         "outbox.exportable": lambda args, _caller: _exportable(powers, args),
-        "outbox.export": lambda args, _caller: _export(powers, args),
+        "outbox.export": lambda args, caller: _export(powers, args, caller),
         "outbox.exported": lambda args, caller: _exported(powers, args, caller),
         "outbox.import": lambda args, caller: _import(powers, args, caller),
     }
@@ -45,11 +45,16 @@ def _moving(powers: Powers, args: Mapping[str, Any]) -> None:
         powers.own.outbox.pause(PAUSE_S)
 
 
-def _export(powers: Powers, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one record, or follow-up without one, sealed under the export's key and label."""
+def _export(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """Return one record, or follow-up without one, sealed under the export's key and label.
+
+    Whoever asks has the key to it: written down as it is when one is revealed, whatever becomes of the file.
+    """
     _moving(powers, args)
-    entry = powers.own.outbox.administration.export_entry(str(args["id"]))
+    case = str(args["id"])
+    entry = powers.own.outbox.administration.export_entry(case)
     sealed = sealing.seal(_key(args), entry, str(args["label"]))
+    powers.own.audit.append("record.exported", who=caller.name, target=case)
     return {"piece": base64.b64encode(sealed).decode("ascii")}
 
 
