@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from agent.catalogue import AgentError
-from agent.outbox import sealing
+from agent.outbox import epochs, sealing
+from agent.outbox.epochs import Wrapped
 from agent.outbox.owner import transaction
 from agent.outbox.rows import millis
 from agent.outbox.sealing import Key, KeyEncryptionKey
@@ -89,39 +90,36 @@ class Vault:
         """
         vault = cls(keys)
         with transaction(connection, durable=True):
-            for row in connection.execute("SELECT id, kek_id, wrapped FROM epoch_key ORDER BY id").fetchall():
-                vault._unwrap(connection, row)
+            for epoch, forms in epochs.kept(connection).items():
+                vault._unwrap(connection, epoch, forms)
             if not vault._epochs:
                 vault._add_epoch(connection, now)
         return vault
 
-    def _unwrap(self, connection: sqlite3.Connection, row: sqlite3.Row) -> None:
-        kek = self._keys.of(row["kek_id"])
-        try:
-            if kek is None:
-                raise AgentError("E7301", expected=row["kek_id"], received=self._keys.newest.id)
-            key = kek.unwrap(row["id"], row["wrapped"])
-        except AgentError:
-            self._lost[row["id"]] = row["kek_id"]
+    def _unwrap(self, connection: sqlite3.Connection, epoch: int, forms: Sequence[Wrapped]) -> None:
+        key = next(filter(None, (self._unwrapped(epoch, form) for form in forms)), None)
+        if key is None:
+            self._lost[epoch] = forms[0].kek_id
             return
-        self._epochs[row["id"]] = key
-        if kek.id != self._keys.newest.id:
+        self._epochs[epoch] = key
+        # Both the same, and under the newest key; else one of them is rotten, lost, or not made yet.
+        if len(forms) != 2 or forms[0] != forms[1] or forms[0].kek_id != self._keys.newest.id:
             self._wrap(connection, key)
 
-    def _wrap(self, connection: sqlite3.Connection, key: Key) -> None:
+    def _unwrapped(self, epoch: int, form: Wrapped) -> Key | None:
+        kek = self._keys.of(form.kek_id)
+        try:
+            return None if kek is None else kek.unwrap(epoch, form.secret)
+        except AgentError:
+            return None
+
+    def _wrap(self, connection: sqlite3.Connection, key: Key, created_at: int = 0) -> None:
         kek = self._keys.newest
-        connection.execute(
-            "UPDATE epoch_key SET kek_id = ?, wrapped = ? WHERE id = ?",
-            (kek.id, kek.wrap(key.epoch, key.secret), key.epoch),
-        )
+        epochs.keep(connection, key.epoch, Wrapped(kek.id, kek.wrap(key.epoch, key.secret)), created_at)
 
     def _add_epoch(self, connection: sqlite3.Connection, now: datetime) -> None:
         key = Key(sealing.new_secret(), max([0, *self._epochs, *self._lost]) + 1)
-        kek = self._keys.newest
-        connection.execute(
-            "INSERT INTO epoch_key VALUES (?, ?, ?, ?)",
-            (key.epoch, kek.id, kek.wrap(key.epoch, key.secret), millis(now)),
-        )
+        self._wrap(connection, key, millis(now))
         self._epochs[key.epoch] = key
 
     def rotate(self, connection: sqlite3.Connection, now: datetime) -> int:
