@@ -154,6 +154,8 @@ def _interpreter(target: Target, place: Path) -> None:
     place.mkdir(parents=True)
     # Such archives hold one folder, called python.
     _run("tar", "-xf", str(target.python_dist), "-C", str(place), "--strip-components=1", "--no-same-owner")
+    if problem := releases.unfit(place):
+        raise SystemExit(f"{target.python_dist.name}: {problem}")
 
 
 # --- the package ------------------------------------------------------------------------------------

@@ -87,3 +87,16 @@ def settle(options: argparse.Namespace) -> str | None:
         )
     options.interpreter = Path(f"/usr/bin/python{ours}")
     return None
+
+
+def unfit(interpreter: Path) -> str | None:
+    """Return why an interpreter cannot come along, None when nothing is known against it."""
+    program = f"bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+    if not (interpreter / program).exists():
+        return f"it has no {program}, and this build runs under that version"
+    day = tree.sqlite(interpreter)
+    if day is None:
+        print("the interpreter brings no SQLite: it will use the system's, which must be 3.37 or later")
+    elif day < tree.SQLITE:
+        return f"its SQLite is of {day}; 3.37 of {tree.SQLITE} or later is needed"
+    return None

@@ -33,6 +33,8 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 ELF, ELF_MACHINES = b"\x7fELF", {62: "x86_64", 183: "aarch64"}
 #: The oldest glibc that a tree must run with, and that of the oldest wheels there are.
 GLIBC, OLDEST_GLIBC = 28, 5
+#: The day of SQLite 3.37.0, the oldest that may open the records (agent/engine.py).
+SQLITE = "2021-11-27"
 #: Names that wheels carried before they named the glibc itself.
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 MANIFEST = "SHA256SUMS"
@@ -163,6 +165,14 @@ def binaries(tree: Path) -> dict[str, Binary]:
         machine = ELF_MACHINES.get(number, f"ELF machine {number}")
         found[str(path.relative_to(tree))] = Binary(machine, max(minors, default=0))
     return found
+
+
+def sqlite(tree: Path) -> str | None:
+    """Return the day of the newest SQLite in the tree, as its own bytes name it; None: there is none."""
+    days = []
+    for name in binaries(tree):
+        days += re.findall(rb"(20\d\d-\d\d-\d\d) \d\d:\d\d:\d\d [0-9a-f]{40}", (tree / name).read_bytes())
+    return max(days).decode() if days else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -90,6 +90,24 @@ def test_an_interpreter_of_another_minor_version_is_refused() -> None:
     assert asked("--release", "uos20", "--interpreter", f"/usr/local/bin/python{OURS}")[0] is None
 
 
+def test_an_interpreter_with_too_old_a_sqlite_is_not_packed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import releases
+
+    assert "has no bin/python" in str(releases.unfit(tmp_path))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / f"bin/python{OURS}").write_bytes(b"\x7fELF" + bytes(40))
+    assert releases.unfit(tmp_path) is None
+    assert "no SQLite" in capsys.readouterr().out
+    library = tmp_path / "libsqlite3.so.0"
+    stamp = "0\x002021-01-20 14:10:07 " + 64 * "a" + "\0"
+    library.write_bytes(b"\x7fELF" + bytes(40) + stamp.encode())
+    assert "of 2021-01-20" in str(releases.unfit(tmp_path))
+    library.write_bytes(b"\x7fELF" + bytes(40) + stamp.replace("-01-20", "-11-27").encode())
+    assert releases.unfit(tmp_path) is None
+
+
 # --- what is inside ---------------------------------------------------------------------------------
 
 

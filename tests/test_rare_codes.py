@@ -37,6 +37,7 @@ from agent.face import reasons
 from agent.housekeeping import Housekeeping
 from agent.ops import conditions, devices, reach
 from agent.ops.checking import Check, run
+from agent.ops.glance import glance
 from agent.outbox import owner, transfer
 from agent.ownership import owning
 from agent.vision.process import Vision
@@ -69,6 +70,26 @@ def test_a_setting_of_the_database_that_does_not_hold(
     monkeypatch.setattr(owner, "PRAGMAS", {**owner.PRAGMAS, "page_size": ("3", 3)})
     with pytest.raises(AgentError, match="E3106"):
         owner.connect(tmp_path / "x.db")
+
+
+def test_an_interpreter_with_too_old_a_sqlite_is_not_let_near_the_records(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite before 3.37 calls a file with STRICT tables malformed: it would be taken for damaged."""
+    with open_outbox(tmp_path, HandClock()) as outbox:
+        outbox.put(verification(), PICTURES, person="p", holds={})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with monkeypatch.context() as older:
+        older.setattr(sqlite3, "sqlite_version", "3.34.1")
+        older.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+        for look in (lambda: open_outbox(tmp_path, HandClock()), lambda: glance(tmp_path)):
+            with pytest.raises(AgentError, match="E3140"):
+                look()
+        # What an upgrade asks of the new version before it is put in force.
+        asked = CliRunner().invoke(cli, ["check", "--no-env", "--config", str(site.config)])
+    assert isinstance(asked.exception, AgentError)
+    assert asked.exception.code == "E3140"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_a_record_of_which_a_row_is_missing(tmp_path: Path) -> None:

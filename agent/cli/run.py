@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agent import lastrun
+from agent import engine, lastrun
 from agent.catalogue import AgentError
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json
@@ -63,6 +63,8 @@ def _refuse_another_s(state_dir: Path | None) -> None:
 @pass_settings
 def check(settings: Settings, file: Path | None, no_env: bool, as_json: bool) -> None:
     """检查配置文件 / check the configuration; exit 78 when something is wrong."""
+    # An upgrade asks the new version before it is put in force.
+    engine.ensure()
     path = file or settings.config_path
     digest, state_dir = lastrun.digest(path), settings.state_dir()
     found = read(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from agent import engine
 from agent.balance import Balance, balance
 from agent.catalogue import AgentError
 from agent.identity import KNOWN, Machine, this_machine
@@ -73,8 +74,9 @@ class Glance:
 def glance(state_dir: Path, patience_s: float = 0.0) -> Glance | None:
     """Look. None where there is no outbox yet.
 
-    AgentError: E8301 somebody owns it, E8616 it cannot be looked into, E3107 it is damaged.
+    AgentError: E3140 SQLite too old, E8301 somebody owns it, E8616 it cannot be looked into, E3107 damaged.
     """
+    engine.ensure()
     file = state_dir / OUTBOX
     try:
         with as_owner_of(state_dir):

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from agent import logs
+from agent import engine, logs
 from agent.balance import balance
 from agent.catalogue import AgentError
 from agent.clock import Clock
@@ -51,8 +51,9 @@ def open_all(
 ) -> Opened:
     """Open what is in a state directory, salvaging it if need be.
 
-    AgentError: E3104 newer schema, E3102 or E3103 when the disk does not let us.
+    AgentError: E3140 SQLite too old, E3104 newer schema, E3102 or E3103 when the disk does not let us.
     """
+    engine.ensure()
     path = state_dir / "outbox.db"
     salvaged = salvage(path, "marked") if path.exists() and damage_mark(path).exists() else None
     if unfinished(path):
