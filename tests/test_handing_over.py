@@ -10,13 +10,13 @@ import pytest
 from admin_support import answered, owned, put, secret_file
 from e2e_support import Site, wait_for
 from hmpt_support import config
-from outbox_support import HandClock, verification
+from outbox_support import HandClock, damage_body, verification
 
 from agent.catalogue import AgentError
 from agent.control.protocol import Caller
 from agent.control.verbs import Powers, handlers
 from agent.outbox import SettleLater, space
-from agent.ownership import Ownership, owning
+from agent.ownership import ACCEPTED, Ownership, owning
 
 KEY = "00" * 16
 NURSE = Caller(1000, 1, "nurse")
@@ -115,6 +115,29 @@ def test_nobody_takes_a_record_out_unseen(old: Old) -> None:
     old.piece(record, move=False)
     (line,) = old.own.audit.select(10, lambda line: line["what"] == "record.exported")
     assert (line["object"], line["who"]) == (record, NURSE.name)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_export_brings_back_what_cannot_be_read_any_more(old: Old, tmp_path: Path, sent: bool) -> None:
+    one = verification()
+    piece = old.piece(put(old.own, one), move=False)["piece"]
+    if sent:
+        claim = old.own.outbox.claim(old.clock.now())
+        assert claim is not None
+        old.own.outbox.settle(claim, SettleLater(old.clock.now(), "E4103", "", unknown=True))
+    old.own.outbox.upkeep.checkpoint()
+    damage_body(tmp_path)
+    old.own.outbox.upkeep.scrub(10**9)
+    assert old.ask("stats")["quarantined"] == 1
+    assert old.ask("import", piece=piece, key=KEY, label="piece")["new"] is True
+    stats = old.ask("stats")
+    assert (stats["ready"], stats["waiting"], stats["quarantined"], stats["difference"]) == (1, 1, 0, 0)
+    assert old.ask("import", piece=piece, key=KEY, label="piece")["new"] is False
+    claim = old.own.outbox.claim(old.clock.now())
+    assert claim is not None
+    assert (claim.verification, claim.unknown, claim.attempts) == (one, sent, 1 + sent)
+    written = sum(old.own.audit.count(what) for what in ACCEPTED)
+    assert written == old.own.outbox.counts().accepted, "or the next start misses a record"
 
 
 def test_an_import_leaves_the_room_that_what_is_here_needs_to_leave(

@@ -172,10 +172,12 @@ def _take_record(
         meta["closed_as"], meta["closed_why"] = closing(meta["closed_why"], meta["superseded_by"])
     with transaction(connection, durable=True):
         there = connection.execute("SELECT * FROM record WHERE id = ?", (meta["id"],)).fetchone()
-        if there is not None and (there["closed_as"] != "moved" or meta["closed_as"] == "moved"):
-            return False
         if there is not None:
+            if not _gives_way(there, meta, bodies):
+                return False
             _make_way(connection, there)
+            if there["state"] == "quarantined":  # what was tried here since, an older export does not know
+                meta |= {name: max(meta[name], there[name]) for name in ("unknown", "attempts")}
         if bodies:
             number = json.loads(bodies["facts"])["number"]
             _insert_whole(connection, vault, meta, bodies, pseudonym(number))
@@ -190,8 +192,17 @@ def _take_record(
     return True
 
 
+def _gives_way(row: sqlite3.Row, meta: Mapping[str, Any], bodies: Mapping[str, bytes]) -> bool:
+    """Return whether a record that is there gives way: unreadable to a whole one, handed over to itself."""
+    if row["state"] == "quarantined":
+        return bool(bodies) and meta["state"] != "quarantined"
+    return bool(row["closed_as"] == "moved" and meta["closed_as"] != "moved")
+
+
 def _make_way(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
-    """Let a record come back that was handed over: what is left of it counts like an expired row."""
+    """Let a record come back: what is left of it counts like a discarded one's row that expired."""
+    if row["state"] == "quarantined":
+        ledger.close(connection, "quarantined", "superseded")
     for table in ("body", "receipt", "attempt"):
         connection.execute(f"DELETE FROM {table} WHERE record = ?", (row["seq"],))  # noqa: S608 -- three constants
     connection.execute("DELETE FROM record WHERE seq = ?", (row["seq"],))
