@@ -51,7 +51,7 @@ class Outbox:
         self._ballast = ballast
         self._turn = 0
         self._claimed: str | None = None
-        self._paused_until = clock.monotonic()
+        self._paused_until = float("-inf")
         self._busy_at = clock.monotonic()
         self._since_checkpoint = 0
         self.salvaged = opened.salvaged
