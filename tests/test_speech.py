@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import os
+import pty
 import re
 import string
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import messages_seen
 import pytest
+from admin_support import history
+from e2e_support import Site
 
 from agent.cli import main, speech
 from agent.cli.click_zh import PLURALS, TEXTS
@@ -148,3 +155,44 @@ def test_help_is_in_one_language(capsys: pytest.CaptureFixture[str], verb: tuple
     english = said(capsys, "--lang", "en", *verb, "--help")[1]
     # 长期 is what is typed for a card that never expires.
     assert set(re.findall(r"[\u4e00-\u9fff]+", english)) <= {"长期"}, english
+
+
+def printed(encoding: str, *arguments: str) -> str:
+    """Run a command whose output has another encoding than UTF-8. Return what it printed."""
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "agent", *arguments]
+    run = subprocess.run(command, env=env, capture_output=True, check=True)
+    return run.stdout.decode(encoding)
+
+
+def on_the_text_console(*arguments: str) -> str:
+    """Run a command at a terminal that says that it is the machine's own."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "linux"}
+    with subprocess.Popen([sys.executable, "-m", "agent", *arguments], env=env, stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is gone
+            while data := os.read(ours, 4096):
+                shown += data
+    os.close(ours)
+    assert process.returncode == 0
+    return shown.decode()
+
+
+def test_a_chinese_terminal_of_another_encoding_is_spoken_to_in_it(tmp_path: Path) -> None:
+    """GBK has neither of our marks; a command must not end over one."""
+    assert "未找到读卡器" in printed("gbk", "explain", "E1101")
+    assert printed("gb18030", "explain", "E1101") == printed("utf-8", "explain", "E1101")
+    site = Site(tmp_path / "site")
+    history(site)
+    marked = ("audit", "verify", "--config", str(site.config))
+    assert printed("utf-8", *marked).startswith("✓ ")
+    assert printed("gbk", *marked).startswith("√ ")
+
+
+def test_where_chinese_cannot_be_read_english_is_spoken() -> None:
+    assert "card reader not found" in printed("latin-1", "explain", "E1101")
+    assert "card reader not found" in on_the_text_console("explain", "E1101")
+    assert "未找到读卡器" in on_the_text_console("explain", "E1101", "--lang", "zh"), "who says so gets it"
+    assert printed("latin-1", "explain", "E1101", "--lang", "zh").startswith("E1101  ??")

@@ -18,7 +18,7 @@ from agent.catalogue import AgentError
 from agent.cli.asking import Unchanged
 from agent.cli.options import Settings, VerbGroup
 from agent.cli.screen import Told, complain, complain_of_config
-from agent.cli.speech import asked_for, speak
+from agent.cli.speech import asked_for, let_nothing_be_unsayable, readable, speak
 from drivers.errors import CodedError
 
 UNEXPECTED = 1
@@ -87,8 +87,9 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    settings = Settings()
-    speak(asked_for(arguments, settings.config_path))
+    let_nothing_be_unsayable()
+    settings = Settings(lang=None if readable() else "en")
+    speak(asked_for(arguments, settings.config_path, settings.lang))
     logging.getLogger().addHandler(Told(lambda: settings.language))
     try:
         status = cli.main(arguments, prog_name="kiosk-agent", standalone_mode=False, obj=settings)

@@ -7,6 +7,9 @@ the same hook, without the detour.
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -24,6 +27,10 @@ _HALVES = re.compile(r"(?P<name> +\S+  +)?(?P<zh>.*?) / (?P<en>.*?)(?P<more>  \[
 AS_IT_STANDS = "\b"
 _LANG = re.compile(rb"^lang:\s*[\"']?(zh|en)\b", re.MULTILINE)
 
+#: Marks of ours that GBK lacks, and their like that it has; "?" for whatever else an encoding lacks.
+_STAND_INS = {"✓": "√", "✗": "×"}
+_STANDING_IN = "kiosk-agent-stand-in"
+
 _spoken = "zh"
 
 
@@ -39,6 +46,36 @@ class Chinese(NullTranslations):
         return PLURALS.get(msgid1, msgid1 if n == 1 else msgid2)
 
 
+def readable() -> bool:
+    """Return whether Chinese can be read where it will be shown.
+
+    The machine's own text console has no Chinese characters, and neither have some encodings.
+    """
+    if sys.stdout is None:
+        return True
+    if sys.stdout.isatty() and os.environ.get("TERM") == "linux":
+        return False
+    try:
+        "中".encode(sys.stdout.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def let_nothing_be_unsayable() -> None:
+    """Let a character that the terminal's encoding lacks be another one, never the end of a command."""
+    codecs.register_error(_STANDING_IN, _standing_in)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_STANDING_IN)
+
+
+def _standing_in(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_STAND_INS.get(character, "?") for character in lacking), error.end
+
+
 def speak(lang: str) -> None:
     """Let click speak `lang` from now on."""
     global _spoken  # noqa: PLW0603 -- click's sentences have no context that could carry it
@@ -50,11 +87,16 @@ def speak(lang: str) -> None:
                 setattr(module, name, function)
 
 
-def asked_for(arguments: Sequence[str], default: Path) -> str:
-    """Return the language before the arguments are understood: --lang, the file's, else Chinese."""
+def asked_for(arguments: Sequence[str], default: Path, instead: str | None = None) -> str:
+    """Return the language before the arguments are understood: --lang, the file's, else Chinese.
+
+    `instead`: what is spoken whatever the file says, unless --lang is said.
+    """
     named = _value(arguments, "--lang")
     if named in {"zh", "en"}:
         return named
+    if instead is not None:
+        return instead
     try:
         found = _LANG.search(Path(_value(arguments, "--config") or default).read_bytes())
     except (OSError, ValueError):
