@@ -159,9 +159,14 @@ def test_a_bundle_of_whatever_does_not_start(
         code = {"configuration": "E6010", "no configuration": "E6001"}[broken]
         assert [one["code"] for one in json.loads(content["check.json"])] == [code]
         assert "config.json" in left
+        assert "status.json" in left, "nobody knows where the state is"
     elif broken == "unknown keys":
         found = json.loads(content["check.json"])
         assert {(one["code"], one["key"]) for one in found} == {("E6016", None), ("E6025", "platform.proxy")}
+        assert set(left) >= {"config.json", "doctor.json"}
+        found = json.loads(content["status.json"])
+        assert (found["daemon"], found["down"], found["queue"]["accepted"]) == (False, ["W8611"], 5)
+        assert "outbox.db" in {file["name"] for file in json.loads(content["state.json"])["files"]}
     elif broken == "keys":
         assert left["status.json"] == "E7202"
         assert "doctor.json" in content

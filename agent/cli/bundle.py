@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from agent import words
 from agent.cli.files import force_option, refuse, written
 from agent.cli.options import Settings, Verb, pass_settings
 from agent.clock import SystemClock
@@ -32,9 +33,11 @@ def support_bundle(settings: Settings, out: Path, force: bool) -> None:
     if config is not None and settings.lang is None:
         settings.lang = config.lang
 
+    state_dir = settings.state_dir() if config is None else Path(config.state_dir)
+
     def daemon() -> Any:
         try:
-            return None if config is None else call(Path(config.state_dir), "status")
+            return None if state_dir is None else call(state_dir, "status")
         except NotRunning:
             return None
 
@@ -43,13 +46,14 @@ def support_bundle(settings: Settings, out: Path, force: bool) -> None:
             raise LookupError
         return ask(config, verb, args)
 
-    made = collect(config, findings, daemon, asked, SystemClock())
+    made = collect(config, findings, daemon, asked, SystemClock(), state_dir)
     written(out, made.archive(), force=force)
     settings.say(f"已写入 {out}：", f"written to {out}:")
     for piece in made.pieces:
         click.echo(f"  {piece.name}  {len(piece.content)}")
     for left in made.left_out:
-        settings.say(f"  未收入 {left['what']}：{left['why']}", f"  left out {left['what']}: {left['why']}")
+        what, why = (words.said(left[key], settings.language) for key in ("what", "why"))
+        settings.say(f"  未收入 {what}：{why}", f"  left out {what}: {why}")
     settings.say(
         "交出之前可以先看一遍：tar -xzOf 文件 | less。manifest.json 是清单。",
         "Look through it before you hand it over: tar -xzOf FILE | less. manifest.json lists it.",

@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from agent import logs
+from agent.catalogue import entries
 from agent.clock import as_json, rfc3339
 from agent.ops.checking import Result
 from drivers.errors import CodedError
@@ -195,7 +196,8 @@ def status(report: Mapping[str, Any]) -> dict[str, Any]:
     }
     queue = {key: value for key, value in report.get("queue", {}).items() if key in _QUEUE}
     plain = ("version", "daemon", "loops", "clock_trusted", "interrupted", "config_hash", "kek")
-    return {**{key: report.get(key) for key in plain}, "topics": topics, "queue": queue}
+    down = [reason["code"] for reason in report.get("down", ()) if reason["code"] in entries()]
+    return {**{key: report.get(key) for key in plain}, "down": down, "topics": topics, "queue": queue}
 
 
 def _moment(microseconds: object) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from agent.config import Config, Finding
 from agent.config.described import keys as known_keys
 from agent.config.schema import named_secrets
 from agent.config.writing import public
-from agent.ops import bundle
+from agent.ops import bundle, down
 from agent.ops.bundle import Bundle
 from agent.ops.doctor import Doctor
 
@@ -43,6 +45,10 @@ CLOSED_TRAIL = re.compile(r"audit-\d{10}\.jsonl")
 
 Ask = Callable[..., Any]
 
+#: Why a piece is not in the bundle, where no code says it.
+NO_CONFIG = "the configuration cannot be used: see check.json"
+NO_STATE = "there is no state directory, or this account may not see it"
+
 
 def collect(
     config: Config | None,
@@ -50,8 +56,12 @@ def collect(
     daemon: Callable[[], Any],
     ask: Ask,
     clock: Clock,
+    state_dir: Path | None = None,
 ) -> Bundle:
-    """Return the bundle. `config` is None when it cannot be used; `ask` a verb of the control socket."""
+    """Return the bundle. `config` is None when it cannot be used; `ask` a verb of the control socket.
+
+    `state_dir`: where the state is although the configuration cannot be used, if that is known.
+    """
     made = Bundle(clock.now(), _known_secrets(config) if config else ())
     made.add("machine.json", _machine)
     made.add("check.json", lambda: [_finding(one) for one in findings])
@@ -59,14 +69,20 @@ def collect(
     made.add("journal.json", _journal)
     made.add("usb.json", _usb)
     if config is None:
-        for name in ("config.json", "state.json", "status.json", "doctor.json", "audit.json"):
-            made.leave_out(name, "the configuration cannot be used: see check.json")
+        for name in ("config.json", "doctor.json", "audit.json"):
+            made.leave_out(name, NO_CONFIG)
+        if state_dir is None or not state_dir.is_dir():
+            made.leave_out("state.json", NO_CONFIG)
+            made.leave_out("status.json", NO_CONFIG)
+            return made
+        made.add("state.json", partial(_state, state_dir))
+        made.add("status.json", lambda: bundle.status(daemon() or down.report(state_dir, 0, "")))
         return made
     made.add("config.json", lambda: public(config))
     if not os.path.isdir(config.state_dir):
         # To ask without a daemon means to own it, and the first owner makes it, keys and all.
         for name in ("state.json", "status.json", "doctor.json", "audit.json"):
-            made.leave_out(name, "there is no state directory, or this account may not see it")
+            made.leave_out(name, NO_STATE)
         return made
     made.add("state.json", lambda: _state(Path(config.state_dir)))
     made.add("status.json", lambda: bundle.status(daemon() or ask("status")))
@@ -84,13 +100,13 @@ def _known_secrets(config: Config) -> tuple[bytes, ...]:
     found = []
     for name, secret in named_secrets(config).items():
         try:
-            found.append(keys.read_secret(secret, name))
+            content = keys.read_secret(secret, name)
         except AgentError:
             continue
-    for name in keys.NAMES:
-        path = keys.own_key(config, name)
-        if os.access(path, os.R_OK, effective_ids=True):
-            found.append(path.read_bytes().strip())
+        # A key of ours is seen as its file holds it, if anywhere.
+        found += [content, content.hex().encode()] if name.startswith("keys.") else [content]
+    with contextlib.suppress(AgentError, OSError):
+        found += [key.hex().encode() for key in keys.own_keys(config).values()]
     # A secret of a few bytes would be "found" in any file.
     return tuple(secret for secret in found if len(secret) >= 6)
 
