@@ -261,13 +261,20 @@ def test_another_account_is_told_what_it_could_not_look_at(
         closed = {"intake.folder": "in", "intake.pictures": "pictures", "platform.ca_file": "ca.pem"}
         changed(site, {key: str(state / name) for key, name in closed.items()})
         changed(site, {"reader.photo_decoder": {"kind": "command", "command": [str(state / "wlt2bmp")]}})
+        # Credentials are systemd's to hand over: nobody else who types a command has any.
+        changed(site, {"platform.authorization": {"credential": "esb_ticket"}})
         file = read(site.config)
         with acting_as(stranger):
             patched.setattr("agent.ops.surroundings.weights.in_use", lambda _face: None)
             found = surroundings.surroundings(file, file.usable(), daemon=False)
     assert {finding.code for finding in found} == {"W6151"}
     keys_told = set(found[0].facts["keys"].split(", "))
-    assert {*closed, "platform.org_app_secret", "reader.photo_decoder.command"} <= keys_told
+    assert {
+        *closed,
+        "platform.org_app_secret",
+        "platform.authorization",
+        "reader.photo_decoder.command",
+    } <= keys_told
     assert not any(finding.fatal for finding in found)
     assert entry("W6151").title("zh", found[0].facts)
 
