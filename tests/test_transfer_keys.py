@@ -51,6 +51,24 @@ def state_of(site: Site) -> Path:
 # --- records ----------------------------------------------------------------------------------------
 
 
+def openings(site: Site) -> int:
+    """Return how often an outbox was opened: each time is an epoch."""
+    with closing(sqlite3.connect(site.folder / "state/outbox.db")) as connection:
+        found: int = connection.execute("SELECT max(id) FROM epoch").fetchone()[0]
+    return found
+
+
+def test_many_pieces_are_taken_in_by_one_opening(site: Site, tmp_path: Path) -> None:
+    history(site)
+    file, word, before = str(tmp_path / "records"), secret_file(tmp_path), openings(site)
+    answered(site, "outbox", "export", file, "--passphrase-file", word)
+    assert openings(site) == before + 1
+    new = Site(tmp_path / "new")
+    answered(new, "keys", "init")
+    answered(new, "outbox", "import", file, "--passphrase-file", word)
+    assert openings(new) == 1
+
+
 def test_a_pc_is_replaced_and_nothing_is_missing_or_sent_twice(site: Site, tmp_path: Path) -> None:
     ids = history(site)
     file, word = str(tmp_path / "records"), secret_file(tmp_path)

@@ -18,7 +18,7 @@ from agent.cli import asking, files
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings
 from agent.cli.records import outbox, report
 from agent.config import Config
-from agent.control.ask import ask
+from agent.control.ask import Conversation, ask
 from agent.ops.access import as_owner_of
 
 EXPORT, BACKUP = "export", "keys"
@@ -80,15 +80,16 @@ def export(
     secret = _passphrase(settings, passphrase_file, new=True)
     salt = os.urandom(SALT_BYTES)
     key = passphrase.derived(secret, salt)
-    records = list(ids) or ask(config, "outbox.exportable", {"move": move})
-    writer = passphrase.Writer(out, EXPORT, key, salt)
-    try:
-        written = _write_pieces(config, writer, key, salt, records, whole=not ids, move=move)
-    except BaseException:
-        writer.abandon()
-        raise
-    # Only what is on the disk counts as exported.
-    result = {"file": str(out), **_noted(config, out, written, whole=not ids, move=move)}
+    with Conversation(config) as owner:
+        records = list(ids) or owner.ask("outbox.exportable", {"move": move})
+        writer = passphrase.Writer(out, EXPORT, key, salt)
+        try:
+            written = _write_pieces(owner, writer, key, salt, records, whole=not ids, move=move)
+        except BaseException:
+            writer.abandon()
+            raise
+        # Only what is on the disk counts as exported.
+        result = {"file": str(out), **_noted(owner, out, written, whole=not ids, move=move)}
     kept = set(written)
     result["left"] = list(dict.fromkeys([*(one for one in records if one not in kept), *result["left"]]))
     count, alone = result["exported"], result["followups"]
@@ -105,20 +106,20 @@ def export(
         )
 
 
-def _noted(config: Config, out: Path, written: list[str], *, whole: bool, move: bool) -> dict[str, Any]:
+def _noted(owner: Conversation, out: Path, written: list[str], *, whole: bool, move: bool) -> dict[str, Any]:
     """Have it noted what was exported, and handed over. Return how much that was, and what stays here."""
     result: dict[str, Any] = {"exported": 0, "followups": 0, "left": []}
     for start in range(0, max(len(written), 1), IDS):
         last = start + IDS >= len(written)
         args = {"ids": written[start : start + IDS], "file": out.name, "move": move, "last": last}
-        done = ask(config, "outbox.exported", {**args, "whole": whole and move and last})
+        done = owner.ask("outbox.exported", {**args, "whole": whole and move and last})
         for name in result:
             result[name] += done[name]
     return result
 
 
 def _write_pieces(
-    config: Config,
+    owner: Conversation,
     writer: passphrase.Writer,
     key: bytes,
     salt: bytes,
@@ -133,7 +134,7 @@ def _write_pieces(
         label = passphrase.label(EXPORT, salt, len(written))
         args = {"id": record, "key": key.hex(), "label": label, "move": move}
         try:
-            piece = ask(config, "outbox.export", args)["piece"]
+            piece = owner.ask("outbox.export", args)["piece"]
         except AgentError as error:
             if whole and error.code == "E3115":
                 continue
@@ -158,20 +159,21 @@ def import_(settings: Settings, file: Path, passphrase_file: Path | None, as_jso
     count = reader.verify(key)
     result: dict[str, Any] = {"records": count, "imported": 0, "there_already": 0}
     result |= {"followups": 0, "unreadable": []}
-    for number, piece in enumerate(reader.sealed()):
-        if number == count:
-            break
-        args = {
-            "key": key.hex(),
-            "label": passphrase.label(EXPORT, reader.salt, number),
-            "piece": base64.b64encode(piece).decode("ascii"),
-        }
-        try:
-            _count(result, ask(config, "outbox.import", args))
-        except AgentError as error:
-            if error.code != "E3125":
-                raise
-            result["unreadable"].append(error.facts["record"])
+    with Conversation(config) as owner:
+        for number, piece in enumerate(reader.sealed()):
+            if number == count:
+                break
+            args = {
+                "key": key.hex(),
+                "label": passphrase.label(EXPORT, reader.salt, number),
+                "piece": base64.b64encode(piece).decode("ascii"),
+            }
+            try:
+                _count(result, owner.ask("outbox.import", args))
+            except AgentError as error:
+                if error.code != "E3125":
+                    raise
+                result["unreadable"].append(error.facts["record"])
     unreadable, followups = len(result["unreadable"]), result["followups"]
     text = (
         f"共 {result['records']} 条：导入 {result['imported']}，已有 {result['there_already']}，"

@@ -139,7 +139,7 @@ def unpack(
     """Take one record, or follow-up without one, in, under keys of this machine.
 
     AgentError E3124 for a piece that is none or of a later version, E3125 for one that went unreadable
-    already, E3109 for other content under an id that is there.
+    already. What can be read under its id stays, whatever the piece holds.
     """
     head, bodies = _parted(entry)
     case, is_record = _id(head), "meta" in head
