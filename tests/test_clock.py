@@ -19,7 +19,7 @@ from pictures_support import PICTURE_CHILD
 from agent import clock as clock_module
 from agent.audit import Audit
 from agent.board import Board
-from agent.clock import EARLIEST, MAX_BOOTS, TOLERANCE, Memory, Trust, TrustedClock, Uptime
+from agent.clock import EARLIEST, MAX_BOOTS, TOLERANCE, Memory, Trust, TrustedClock, Uptime, iso_moment
 from agent.completion import Completion
 from agent.completion import Parts as CompletionParts
 from agent.heartbeat import Heartbeat
@@ -327,3 +327,32 @@ class completing:  # noqa: N801 -- reads as a context
     def __exit__(self, *_: object) -> None:
         self._outbox.close()
         self._audit.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("2026-11-24T13:00:00.1+08:00", "2026-11-24T13:00:00.100000+08:00"),
+        ("2026-11-24T13:00:00.1234567+0800", "2026-11-24T13:00:00.123456+08:00"),
+        ("2026-11-24 13:00:00,5Z", "2026-11-24T13:00:00.500000+00:00"),
+        ("20261124T130000-0330", "2026-11-24T13:00:00-03:30"),
+        ("2026-11-24T13:00", "2026-11-24T13:00:00"),
+        ("2026-11-24", "2026-11-24T00:00:00"),
+    ],
+)
+def test_a_moment_of_others_is_read_alike_by_every_python(text: str, same: str) -> None:
+    """3.10's own reader takes neither one digit of a second, nor seven, nor an offset without its colon."""
+    assert iso_moment(text).isoformat() == same
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2026-W48-1", "2026-13-01", "2026-11-24T25:00", "13:00", "2026-11-24T13:00+8"]
+)
+def test_what_is_no_moment_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        iso_moment(text)
+
+
+@given(st.datetimes(timezones=st.just(timezone.utc) | st.none()))
+def test_every_moment_is_read_back(moment: datetime) -> None:
+    assert iso_moment(moment.isoformat()) == moment

@@ -6,6 +6,8 @@ import re
 from datetime import datetime, timezone
 from functools import lru_cache
 
+from agent.clock import iso_moment
+
 _TOKENS = {
     "yyyy": r"(?P<year>\d{4})",
     "MM": r"(?P<month>\d{2})",
@@ -31,7 +33,7 @@ def parsed(text: str, form: str, zone: timezone) -> datetime | None:
         if form in _COUNTS:
             return datetime.fromtimestamp(int(text) / _COUNTS[form], timezone.utc) if text.isascii() else None
         if form == "iso":
-            moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+            moment = iso_moment(text)
             return moment if moment.tzinfo else moment.replace(tzinfo=zone)
         match = _pattern(form).fullmatch(text)
         if match is None:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from agent.clock import EARLIEST
+from agent.clock import EARLIEST, iso_moment
 from agent.config.schema import MAX_OPERATOR_CHARS
 from agent.intake import pictures
 from agent.intake.faults import Fault, pointer
@@ -74,7 +74,7 @@ def _moment(value: Any) -> Any:
     if not isinstance(value, str):
         raise _fault("E8511", expected="text")
     try:
-        moment = datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value)
+        moment = iso_moment(value)
         aware = moment.utcoffset() is not None
         if aware:
             moment.timestamp()
