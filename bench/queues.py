@@ -16,6 +16,7 @@ from typing import Any
 from agent.clock import SystemClock
 from agent.outbox import Ballast, Claim, Outbox, SealKeys, SettleDelivered, claims, intake, migrations, owner
 from agent.outbox.retention import erase
+from agent.outbox.upkeep import NEVER
 from agent.records import FaceResult, FaceVerdict, PictureKind, Receipt, Verification
 from drivers.card import CardKind
 
@@ -141,7 +142,8 @@ class Storage(Queue):
         self._owner.run(partial(claims.settle, claim=self._claim, settlement=settled, now=self._clock.now()))
 
     def clean(self) -> None:
-        while self._owner.run(partial(erase, before=datetime.now(timezone.utc) + timedelta(days=1))):
+        tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+        while self._owner.run(partial(erase, before=tomorrow, beyond=NEVER)):
             pass
 
     def close(self) -> None:

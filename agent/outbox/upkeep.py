@@ -18,8 +18,7 @@ log = logs.get(__name__)
 
 #: A migration that was wrong shows within days; its copy holds wrapped keys and may not outlive that.
 KEEP_BACKUP_S = 7 * 86400.0
-
-
+#: Later than any clock says.
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
