@@ -44,6 +44,7 @@ log = logs.get(__name__)
 #: The vision process may be dead for a while; after so many rounds a record goes without its comparison.
 COMPARE_ROUNDS = 20
 BUSY = "E2305"
+FULL = "E3102"
 UNDECODED = "photo_undecoded"
 #: How often held records are looked at again without anybody asking.
 ROUND_S = 30.0
@@ -126,9 +127,19 @@ class Completion:
             return False  # told where it arose; the next round looks again
         parts.board.post("decoder", state="ok")
         if self._compared(held, jpeg):
-            parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
-            parts.audit.append("record.supplemented", who=WHO, target=held.id, field="picture:card")
+            self._add(held, jpeg)
         return True
+
+    def _add(self, held: HeldRecord, jpeg: bytes) -> None:
+        """Keep the card's picture; on a full disk a later round does."""
+        try:
+            self._parts.outbox.add_picture(held.id, PictureKind.CARD, jpeg)
+        except AgentError as error:
+            if error.code != FULL:
+                raise
+            log.debug("no room for a card's picture")
+            return
+        self._parts.audit.append("record.supplemented", who=WHO, target=held.id, field="picture:card")
 
     def _compared(self, held: HeldRecord, card: bytes) -> bool:
         """Make the comparison that the desk could not. Return whether the record is done with it.

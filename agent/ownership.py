@@ -116,6 +116,7 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
         )
         if keyring.seal_next is not None:
             _follow(config, audit, outbox)
+        _tell_recounted(audit, outbox)
         _compare_head(audit, outbox)
         _reconcile(audit, outbox)
         _close_again(audit, outbox)
@@ -125,6 +126,15 @@ def owning(config: Config, clock: Clock, patience_s: float = 0.0) -> Iterator[Ow
         yield own
         with contextlib.suppress(AgentError, OSError):  # a full or dying disk: the next round stores it
             own.store_audit_head()
+
+
+def _tell_recounted(audit: Audit, outbox: Outbox) -> None:
+    """Leave in the trail what the counters said before the start put them right."""
+    if outbox.recounted:
+        counters = {name: f"{told} -> {right}" for name, (told, right) in outbox.recounted.items()}
+        audit.append(
+            "outbox.recounted", who="service", target="outbox", result="W3141", durable=True, **counters
+        )
 
 
 def _compare_head(audit: Audit, outbox: Outbox) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import uuid
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -78,3 +81,19 @@ def damage_body(folder: Path, kind: str = "facts") -> None:
     )
     connection.commit()
     connection.close()
+
+
+def on_a_file_system(folder: Path, options: str, script: str) -> str:
+    """Run a script whose first argument is a small file system of its own."""
+    command = (
+        f"mount -t tmpfs -o {options} none '{folder}' && exec '{sys.executable}' -c \"$SCRIPT\" '{folder}'"
+    )
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "SCRIPT": script},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout

@@ -105,7 +105,7 @@ class Life:
             "accepted": counts.accepted,
             "waiting": counts.ready,
             "delivered": counts.delivered,
-            "difference": counts.difference,
+            "difference": counts.difference + len(own.outbox.recounted),
             "rows": len(own.outbox.upkeep.ids()),
         }
 

@@ -276,6 +276,8 @@ def test_what_was_held_for_the_clock_goes_with_its_true_time(tmp_path: Path, off
         sent = outbox.verification(record.id)
         assert abs((sent.verified_at - true).total_seconds()) < 0.01
         assert sent.clock_trusted
+        (found,) = outbox.administration.find("p")
+        assert abs((found.verified_at - sent.verified_at).total_seconds()) < 0.002, "to the millisecond"
         facts = outbox.claim(machine.now())
         assert facts is not None
         assert facts.verification == sent
@@ -296,6 +298,8 @@ def test_a_boot_that_was_never_known_waits_for_a_person(tmp_path: Path) -> None:
         outbox.supplement(record.id, by_hand)
         completion()
         assert outbox.administration.row(record.id).state == "ready"
+        (found,) = outbox.administration.find("p")
+        assert found.verified_at == datetime(2026, 3, 1, 1, 30, tzinfo=timezone.utc)
 
 
 class completing:  # noqa: N801 -- reads as a context

@@ -26,7 +26,7 @@ from agent.config.schema import Config, Operators
 from agent.heartbeat import Heartbeat
 from agent.live import Live
 from agent.operators import SignedIn
-from agent.outbox import Outbox
+from agent.outbox import Ballast, Outbox, space, store
 from agent.records import (
     FACE,
     FaceResult,
@@ -65,7 +65,8 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.live = Live(config("http://127.0.0.1:1"))
-        self.outbox = Outbox.open(folder, SEAL_KEYS, CLOCK, 2**30)
+        self.ballast = Ballast(folder, 2**20)
+        self.outbox = Outbox.open(folder, SEAL_KEYS, CLOCK, 2**30, ballast=self.ballast)
         self.audit = Audit(folder / "audit.jsonl", b"k", CLOCK)
         self.decoder = Decoder()
         self.board = Board(CLOCK)
@@ -129,6 +130,24 @@ def test_a_card_picture_comes_when_the_decoder_works(tmp_path: Path) -> None:
             assert picture.startswith(b"\xff\xd8\xff")
         assert desk.woken == 2
         assert desk.audit.count("record.supplemented") == 2
+
+
+def test_a_late_picture_does_not_take_the_room_in_which_a_full_disk_drains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tmp_path) as desk:
+        first, second = (desk.put(verification(), with_card=False) for _ in range(2))
+        assert desk.ballast.restore()
+        desk.decoder.works = True
+        with monkeypatch.context() as full:
+            full.setattr(store, "free_bytes", lambda _: space.RESERVE_BYTES)
+            desk.round()
+        assert desk.decoder.asked == 2, "the next record is looked at all the same"
+        assert desk.ballast.stands()
+        assert desk.audit.count("record.supplemented") == 0
+        assert desk.outbox.administration.row(first).state == "held"
+        desk.round()
+        assert desk.outbox.administration.row(second).state == "ready"
 
 
 def test_a_picture_that_nobody_could_look_at_is_no_fault_of_the_decoder(tmp_path: Path) -> None:

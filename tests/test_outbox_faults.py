@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from outbox_support import open_outbox
+from outbox_support import on_a_file_system, open_outbox
 from uploader_support import platform
 
 HERE = Path(__file__).parent
@@ -380,22 +380,6 @@ print("back")
 """
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
-
-
-def on_a_file_system(folder: Path, options: str, script: str) -> str:
-    """Run a script whose first argument is a small file system of its own."""
-    command = (
-        f"mount -t tmpfs -o {options} none '{folder}' && exec '{sys.executable}' -c \"$SCRIPT\" '{folder}'"
-    )
-    run = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", command],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(HERE), "SCRIPT": script},
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
 
 
 @needs_root

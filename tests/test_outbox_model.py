@@ -57,7 +57,9 @@ class Model(RuleBasedStateMachine):
 
     def _opened(self) -> Outbox:
         keys = SealKeys.derived(KEYS[self.key])
-        return Outbox.open(self.folder, keys, self.clock, 2**30, ballast=Ballast(self.folder, 4096))
+        outbox = Outbox.open(self.folder, keys, self.clock, 2**30, ballast=Ballast(self.folder, 4096))
+        assert outbox.recounted == {}
+        return outbox
 
     def teardown(self) -> None:
         if hasattr(self, "outbox"):

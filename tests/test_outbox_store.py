@@ -380,17 +380,6 @@ def test_a_file_that_is_no_database_is_kept_aside_and_the_desk_goes_on(tmp_path:
         assert outbox.counts().ready == 1
 
 
-def test_a_ledger_that_does_not_balance_is_shown(tmp_path: Path) -> None:
-    with open_outbox(tmp_path) as outbox:
-        put(outbox, 2)
-    connection = sqlite3.connect(tmp_path / "outbox.db")
-    connection.execute("UPDATE ledger SET ready = ready - 1")
-    connection.commit()
-    connection.close()
-    with open_outbox(tmp_path) as outbox:
-        assert outbox.counts().difference == 2
-
-
 def test_a_commit_that_failed_but_stands_is_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sync reports an error, the row is there after all: what PostgreSQL's people learned the hard way."""
     with open_outbox(tmp_path) as outbox:

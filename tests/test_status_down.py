@@ -16,7 +16,7 @@ import codes_seen
 import pytest
 from admin_support import answered, history, owned, put
 from e2e_support import Site, wait_for
-from outbox_support import verification
+from outbox_support import on_a_file_system, verification
 
 from agent import inservice, lastcheck, lastrun
 from agent.catalogue import AgentError
@@ -85,6 +85,39 @@ def test_root_leaves_no_file_of_its_own_behind(site: Site, tmp_path: Path, witho
     with reachable(state):
         assert glance.glance(state) is not None
     assert {path.stat().st_uid for path in (state, *state.rglob("*"))} == {NOBODY}
+
+
+#: A killed daemon's files, or a stopped one's, on a disk without a free byte.
+FULL = """
+import shutil, sys
+from pathlib import Path
+from agent.catalogue import AgentError
+from agent.ops import glance
+folder = Path(sys.argv[1]) / "state"
+shutil.copytree({state!r}, folder)
+(folder / "outbox.db-shm").unlink(missing_ok=True)
+(folder / "ballast").unlink(missing_ok=True)
+try:
+    with (folder / "filled").open("wb", buffering=0) as filled:
+        for size in (65536, 1):
+            while filled.write(b"x" * size):
+                pass
+except OSError:
+    pass
+try:
+    print(glance.glance(folder).balance.waiting)
+except AgentError as error:
+    print(error.code)
+"""
+
+
+@AS_ROOT
+@pytest.mark.needs_root
+def test_a_full_disk_is_looked_at_and_never_taken_for_another_users(site: Site, tmp_path: Path) -> None:
+    state = killed(site, tmp_path / "killed")
+    for where, seen in ((site.folder / "state", "2\n"), (state, "E3102\n")):
+        (tmp_path / "disk").mkdir(exist_ok=True)
+        assert on_a_file_system(tmp_path / "disk", "size=1m", FULL.format(state=str(where))) == seen
 
 
 @AS_ROOT

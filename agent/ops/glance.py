@@ -74,7 +74,8 @@ class Glance:
 def glance(state_dir: Path, patience_s: float = 0.0) -> Glance | None:
     """Look. None where there is no outbox yet.
 
-    AgentError: E3140 SQLite too old, E8301 somebody owns it, E8616 it cannot be looked into, E3107 damaged.
+    AgentError: E3140 SQLite too old, E8301 somebody owns it, E8616 it cannot be looked into, E3102 not on a
+    disk that is full, E3107 damaged.
     """
     engine.ensure()
     file = state_dir / OUTBOX
@@ -99,7 +100,11 @@ def _there(file: Path) -> bool:
 
 
 def _opened(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, isolation_level=None)
+    # Without a log there is nothing to index, and a full disk or another's folder has no room for an index;
+    # nobody writes while we hold the lock.
+    logged = _there(file.with_name(f"{file.name}-wal"))
+    how = "mode=ro" if logged else "immutable=1"
+    connection = sqlite3.connect(f"file:{quote(str(file))}?{how}", uri=True, isolation_level=None)
     connection.row_factory = sqlite3.Row
     return connection
 
@@ -136,5 +141,7 @@ def _told(file: Path, error: Exception) -> AgentError:
     text = "malformed text" if isinstance(error, UnicodeDecodeError) else str(error)
     if "malformed" in text or "not a database" in text:
         return AgentError("E3107", reason=text)
+    if shutil.disk_usage(file.parent).free == 0:
+        return AgentError("E3102", reason=text)
     # Another version's tables, or columns (IndexError); a log whose index may not be made on this disk.
     return AgentError("E8616", path=file, reason=text)

@@ -12,7 +12,7 @@ from agent.outbox import ledger, sealing
 from agent.outbox.owner import transaction
 from agent.outbox.rows import find, holds_json, millis
 from agent.outbox.vault import Vault, label, picture_kind
-from agent.records import FaceResult, Hold, PictureKind, Supplement
+from agent.records import VERIFIED_AT, FaceResult, Hold, PictureKind, Supplement
 
 
 def in_state(connection: sqlite3.Connection, record: str, *allowed: str) -> sqlite3.Row:
@@ -33,6 +33,12 @@ def supplement(connection: sqlite3.Connection, vault: Vault, record: str, supple
         kind, sealed = vault.seal_supplement(row, number, supplement)
         vault.add(connection, row, kind, sealed)
         _grown(connection, row, len(sealed))
+        if supplement.name == VERIFIED_AT:
+            # What was put right orders and names the record; the first time stays in the facts.
+            moment = vault.verification(connection, row).verified_at
+            connection.execute(
+                "UPDATE record SET verified_at = ? WHERE seq = ?", (millis(moment), row["seq"])
+            )
 
 
 def add_picture(

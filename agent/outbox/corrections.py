@@ -48,7 +48,7 @@ def amend(
                 "id": new_id,
                 "state": state,
                 "person": row["person"],
-                "verified_at": row["verified_at"],
+                "verified_at": millis(corrected.verified_at),
                 "created_at": millis(now),
                 "holds": holds_json(lacking),
                 "supersedes": row["id"],

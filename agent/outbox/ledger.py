@@ -11,8 +11,12 @@ their receipt's time is over, is counted beside them.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
+from collections.abc import Mapping
 
 from agent.balance import FINISHED, GONE_ON, STATES
+
+_BY_STATE = "SELECT state, closed_as, count(*), coalesce(sum(size), 0) FROM record GROUP BY state, closed_as"
 
 
 def accept(connection: sqlite3.Connection, state: str, size: int) -> None:
@@ -39,16 +43,6 @@ def count_closed(connection: sqlite3.Connection, closed_as: str | None) -> None:
         _add(connection, closed_as, 1)
 
 
-def count_gone_on(connection: sqlite3.Connection) -> None:
-    """Count anew why records are discarded; what has expired is counted as it was."""
-    for reason in GONE_ON:
-        connection.execute(
-            f"UPDATE ledger SET {reason} = min(discarded, max({reason}, "  # noqa: S608 -- names of GONE_ON
-            "(SELECT count(*) FROM record WHERE state = 'discarded' AND closed_as = ?)))",
-            (reason,),
-        )
-
-
 def _add(connection: sqlite3.Connection, state: str, number: int) -> None:
     if state not in (*STATES, *GONE_ON):
         raise ValueError(state)
@@ -72,16 +66,52 @@ def count_expired(connection: sqlite3.Connection, state: str, number: int, *, kn
 
 def rebuild(connection: sqlite3.Connection) -> None:
     """Count anew from the records themselves, after a salvage; what had expired is counted as it was."""
-    counted = dict(connection.execute("SELECT state, count(*) FROM record GROUP BY state").fetchall())
-    expired = connection.execute("SELECT expired_delivered, expired_discarded FROM ledger").fetchone()
-    for state in STATES:
-        number = counted.get(state, 0) + (expired[f"expired_{state}"] if state in FINISHED else 0)
-        connection.execute(f"UPDATE ledger SET {state} = ?", (number,))  # noqa: S608 -- a name of STATES
-    connection.execute(
-        f"UPDATE ledger SET accepted = {' + '.join(STATES)}, "  # noqa: S608 -- names of STATES
-        "bytes = (SELECT coalesce(sum(size), 0) FROM record)"
-    )
-    count_gone_on(connection)
+    _write(connection, _right(connection, _told(connection), states_known=False))
+
+
+def recount(connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    """Put right each counter that says otherwise than the records. Return what it said and what is right.
+
+    A rotten bit in this row no page check finds. While the states still add up to what was accepted they are
+    believed, also of how many records have expired; else that number is.
+    """
+    told = _told(connection)
+    right = _right(connection, told, states_known=told["accepted"] == sum(told[state] for state in STATES))
+    _write(connection, right)
+    return {name: (told[name], right[name]) for name in right if told[name] != right[name]}
+
+
+def _told(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT * FROM ledger").fetchone())
+
+
+def _right(connection: sqlite3.Connection, told: Mapping[str, int], *, states_known: bool) -> dict[str, int]:
+    """Return every counter as the records have it."""
+    states: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    size = 0
+    for state, reason, number, its_size in connection.execute(_BY_STATE):
+        states[state] += number
+        reasons[reason] += number
+        size += its_size
+    right = {"bytes": size}
+    for state in FINISHED:
+        gone = told[state] - states[state] if states_known else told[f"expired_{state}"]
+        right[f"expired_{state}"] = max(gone, 0)
+        states[state] += max(gone, 0)
+    right |= {state: states[state] for state in STATES}
+    for name in GONE_ON:
+        # Of those without a row nobody else knows why they were discarded: believed as far as it can be so.
+        possible = range(reasons[name], reasons[name] + right["expired_discarded"] + 1)
+        right[name] = told[name] if told[name] in possible else reasons[name]
+    return right | {"accepted": states.total()}
+
+
+def _write(connection: sqlite3.Connection, counters: Mapping[str, int]) -> None:
+    told = _told(connection)
+    for name, number in counters.items():
+        if told[name] != number:
+            connection.execute(f"UPDATE ledger SET {name} = ?", (number,))  # noqa: S608 -- a column's name
 
 
 def expired(connection: sqlite3.Connection) -> int:

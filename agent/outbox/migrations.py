@@ -152,7 +152,7 @@ def _to_4(connection: sqlite3.Connection) -> None:
     for counter in GONE_ON:
         tables.table("ledger").add_column(counter, int, not_null_default=0)
     name_closings(connection)
-    ledger.count_gone_on(connection)
+    ledger.rebuild(connection)
 
 
 def name_closings(connection: sqlite3.Connection) -> None:

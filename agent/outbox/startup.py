@@ -1,7 +1,8 @@
 """Opening the outbox: in the order in which each step may rely on the one before.
 
 unfinished salvage -> open -> schema -> quick check of the small tables -> keys -> this process's epoch ->
-what a dead process was sending -> what a returned key makes readable -> whose machine this is.
+what a dead process was sending -> what a returned key makes readable -> whose machine this is ->
+whether the counters are the records'.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from agent.balance import balance
 from agent.catalogue import AgentError
 from agent.clock import Clock
 from agent.identity import KNOWN, Machine
-from agent.outbox import admin, claims
+from agent.outbox import admin, claims, ledger
 from agent.outbox.migrations import bring_up_to_date
 from agent.outbox.owner import Owner, damage_mark, transaction
 from agent.outbox.pages import sound_header
@@ -44,6 +45,8 @@ class Opened:
     epoch: int
     salvaged: Salvaged | None
     copied: bool
+    #: Counters that said otherwise than the records: what each said, and what is right.
+    recounted: dict[str, tuple[int, int]]
 
 
 def open_all(
@@ -97,7 +100,7 @@ def _opened(
         if wrong is not None:
             raise _Damaged(wrong)
         vault, epoch, copied = _begun(owner, keys, clock, machine)
-        owner.run(balance)
+        recounted = owner.run(_recount)
     except BaseException as error:
         if owner is not None:
             owner.close()
@@ -105,7 +108,7 @@ def _opened(
         if reason is None:
             raise
         raise _Damaged(reason) from None
-    return Opened(path.parent, owner, vault, epoch, salvaged, copied)
+    return Opened(path.parent, owner, vault, epoch, salvaged, copied, recounted)
 
 
 def _damage(error: BaseException) -> str | None:
@@ -137,6 +140,16 @@ def _new_epoch(connection: sqlite3.Connection, now: datetime) -> int:
         epoch = connection.execute("INSERT INTO epoch (started_at) VALUES (?)", (millis(now),)).lastrowid
         connection.execute("DELETE FROM epoch WHERE id <= ?", (int(epoch or 0) - KEPT_EPOCHS,))
     return int(epoch or 0)
+
+
+def _recount(connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    """Hold the counters against the records, read as whoever looks at them will, and put them right."""
+    with transaction(connection, durable=True):
+        recounted = ledger.recount(connection)
+    balance(connection)
+    if recounted:
+        logs.say(log, "W3141", number=len(recounted))
+    return recounted
 
 
 def _is_copy(connection: sqlite3.Connection, machine: Machine) -> bool:

@@ -55,6 +55,7 @@ class Outbox:
         self._busy_at = clock.monotonic()
         self._since_checkpoint = 0
         self.salvaged = opened.salvaged
+        self.recounted = opened.recounted
         #: Whether this is a copy of another machine's state directory: it takes records and sends none.
         self.copied = opened.copied
         self.administration = Administration(self._owner, self._vault, clock)
@@ -78,11 +79,7 @@ class Outbox:
         E3104 newer schema, E3102 or E3103 when the disk does not let us.
         """
         ballast = ballast or Ballast(state_dir)
-        outbox = cls(startup.open_all(state_dir, keys, clock, ballast, machine), clock, max_bytes, ballast)
-        difference = outbox.counts().difference
-        if difference:
-            logs.say(log, "E3108", difference=difference)
-        return outbox
+        return cls(startup.open_all(state_dir, keys, clock, ballast, machine), clock, max_bytes, ballast)
 
     def __enter__(self) -> Outbox:
         return self
@@ -339,8 +336,12 @@ class Outbox:
         self._owner.run(partial(admin.supplement, vault=self._vault, record=record, supplement=supplement))
 
     def add_picture(self, record: str, kind: PictureKind, picture: bytes) -> None:
-        """Append a picture that a held record lacks. AgentError E3114 in any other state."""
-        self._owner.run(
+        """Append a picture that a held record lacks.
+
+        AgentError E3114 in any other state, E3102 while the last room is for what was accepted before.
+        """
+        self.check_room(len(picture))
+        self._owner.run_if_room(
             partial(admin.add_picture, vault=self._vault, record=record, kind=kind, picture=picture)
         )
 

@@ -120,8 +120,9 @@ def _told(own: Ownership, folder: Path) -> Seen:
     faults = own.outbox._owner.run(_row_faults)
     if own.outbox.salvaged or counts.quarantined or own.outbox.administration.lost_keys:
         faults.append(f"salvaged, {counts.quarantined} quarantined, keys lost")
-    if counts.difference:
-        faults.append(f"balance {counts.difference}")
+    # The start puts wrong counters right, so that they must be asked what they said before.
+    if counts.difference or own.outbox.recounted:
+        faults.append(f"balance {counts.difference} {own.outbox.recounted}")
     faults += [f"{one.record}: {one.code}" for one in own.outbox.administration.check() if one.code]
     copy = folder / "outbox.db.before-4"
     faults += _copy_faults(copy, copy.read_bytes()) if copy.exists() else ["there is no copy of the old file"]

@@ -157,7 +157,7 @@ def _named_afterwards() -> None:
         if version == 3:
             with owner.transaction(connection, durable=True):
                 name_closings(connection)
-                ledger.count_gone_on(connection)
+                ledger.rebuild(connection)
         return version
 
     vars(startup)["bring_up_to_date"] = bring_up_to_date
