@@ -189,6 +189,18 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(bench: Bench) -> None:
     assert "没有发送任何请求" in done.stdout
 
 
+def test_a_dry_run_tells_programs_what_is_planned(bench: Bench) -> None:
+    done = bench.run("--dry-run", "--json")
+    told = json.loads(done.stdout)
+    assert bench.platform.requests == 0
+    assert told["request"]["url"].endswith("/machine/info")
+    assert re.fullmatch(r"… \(\d+\)", told["request"]["headers"]["Authorization"])
+    assert (told["planned"][0]["number"], told["planned"][0]["sign_encoding"]) == (1, "hex")
+    assert "base64" in {one["sign_encoding"] for one in told["planned"]}
+    for secret in (bench.credentials.secret, bench.credentials.ticket):
+        assert secret not in done.stdout + done.stderr
+
+
 def test_at_a_terminal_the_exact_values_are_shown_and_no_sends_nothing(bench: Bench) -> None:
     terminal = Terminal(bench)
     terminal.until("[y/N]")

@@ -10,8 +10,9 @@ import click
 from agent.catalogue import entry
 from agent.cli.doctor_words import label, seen
 from agent.cli.options import Settings, Verb, json_option, pass_settings
-from agent.cli.screen import padded, print_json
+from agent.cli.screen import complain_of_config, padded, print_json
 from agent.clock import SystemClock
+from agent.config import ConfigError, Finding
 from agent.control import NotRunning, call
 from agent.control.ask import ask
 from agent.ops.checking import Result
@@ -31,7 +32,13 @@ def register(group: click.Group) -> None:
 @pass_settings
 def doctor(settings: Settings, as_json: bool) -> None:
     """体检：问题、由谁处理、下一步 / what is wrong, whose job it is, what to do; exit 1 on an error."""
-    config = settings.config()
+    try:
+        config = settings.config()
+    except ConfigError as error:
+        if not as_json:
+            raise
+        print_json([_of_file(finding, settings.language) for finding in error.findings])
+        raise click.exceptions.Exit(complain_of_config(error, settings.language)) from None
 
     def daemon() -> Any:
         try:
@@ -58,6 +65,13 @@ def _as_json(result: Result, lang: str) -> dict[str, Any]:
         found |= {"severity": said.severity, "who": said.who}
         found |= {"title": said.title(lang, result.facts), "do": said.steps(lang, result.facts)}
     return found
+
+
+def _of_file(finding: Finding, lang: str) -> dict[str, Any]:
+    """Return what is wrong with the configuration in the form of a check, and where it stands."""
+    found = _as_json(Result("configuration", finding.code, finding.facts), lang)
+    place = {"file": finding.file, "line": finding.place.line, "column": finding.place.column}
+    return {**found, **place}
 
 
 def _print(result: Result, lang: str) -> None:

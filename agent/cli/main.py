@@ -106,7 +106,7 @@ def _main(arguments: list[str]) -> int:
         from agent.config import ConfigError  # pydantic: not for `--version`
 
         if isinstance(error, ConfigError):
-            return complain_of_config(error, settings.language)
+            return complain_of_config(error, settings.language, as_json=settings.as_json)
         return complain(error, settings.language)
     except OSError as error:
         return _unexpected(error, settings) if error.errno not in NO_ROOM else _unwritten(error, settings)

@@ -26,11 +26,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class Settings:
-    """What was said of configuration, language and tracebacks."""
+    """What was said of configuration, language, tracebacks and the form of answers."""
 
     config_path: Path = DEFAULT_CONFIG
     lang: str | None = None
     debug: bool = False
+    as_json: bool = False
 
     def config(self) -> Config:
         """Load the configuration; its findings end the command with 78."""
@@ -186,6 +187,12 @@ def yes_option(function: F) -> F:
 
 def json_option(function: F) -> F:
     """Add --json: stable English keys, for programs."""
-    return click.option("as_json", "--json", is_flag=True, help="机器可读输出 / machine-readable output")(
-        function
-    )
+    return click.option(
+        "as_json", "--json", is_flag=True, callback=_in_json, help="机器可读输出 / machine-readable output"
+    )(function)
+
+
+def _in_json(context: click.Context, _option: click.Parameter, value: bool) -> bool:
+    # Also for what ends a verb before it has an answer of its own.
+    context.ensure_object(Settings).as_json = value
+    return value

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,12 @@ def probe(
             raise
         session.write_down("found" if end.cause is None else end.cause.value)
         session.finish(end, as_json=as_json)
+
+
+def _elided(name: str, value: str) -> str:
+    """Return a header as it may be shown: of ticket and signature only how long they are."""
+    kept = {"hmpt-portal-sign": 6, "Authorization": 0}.get(name)
+    return value if kept is None else f"{value[:kept]}… ({len(value)})"
 
 
 def _known(config: Config) -> tuple[int, bool]:
@@ -174,25 +181,31 @@ class Session:
         first = search.step()
         if not isinstance(first, Try):
             return
+        ranked = list(islice(search.ranked(SHOWN), SHOWN))
         request = self.asker.request(first)
         self._say("将首先发送：", "First:")
         click.echo(f"  POST {self.config.platform.base_url.rstrip('/')}/machine/info", err=self.quiet)
-        elided = {"hmpt-portal-sign": 6, "Authorization": 0}
-        for name, value in request.headers.items():
-            shown = value if name not in elided else f"{value[: elided[name]]}… ({len(value)})"
-            click.echo(f"  {name}: {shown}", err=self.quiet)
+        headers = {name: _elided(name, value) for name, value in request.headers.items()}
+        for name, value in headers.items():
+            click.echo(f"  {name}: {value}", err=self.quiet)
         self._say(
             f"  报文 {request.body.length} 字节（明文 {request.plain_length} 字节）",
             f"  body of {request.body.length} bytes ({request.plain_length} in plain)",
         )
         self._say("若无理由地被拒，依次改为：", "Refused without a reason, it would go on with:")
         before = first.guess
-        for number, guess in enumerate(search.ranked(SHOWN), start=1):
-            if number > SHOWN:
-                break
-            if number > 1:
-                click.echo(f"  {number:>2}  {words.differences(guess, before)}", err=self.quiet)
+        for number, guess in enumerate(ranked[1:], start=2):
+            click.echo(f"  {number:>2}  {words.differences(guess, before)}", err=self.quiet)
         self._say("没有发送任何请求。", "Nothing was sent.")
+        if self.quiet:
+            sent = {
+                "url": f"{self.config.platform.base_url.rstrip('/')}/machine/info",
+                "headers": headers,
+                "bytes": request.body.length,
+                "plain_bytes": request.plain_length,
+            }
+            planned = [{"number": number, **asdict(guess)} for number, guess in enumerate(ranked, start=1)]
+            print_json({"request": sent, "planned": planned})
 
     # --- meanwhile ------------------------------------------------------------------------------------
 

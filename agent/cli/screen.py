@@ -86,8 +86,10 @@ class Told(logging.Handler):
             complain(AgentError(code, **facts), self._language())
 
 
-def complain_of_config(error: ConfigError, lang: str) -> int:
-    """Print every finding as `file:line:col CODE text`. Return 78."""
+def complain_of_config(error: ConfigError, lang: str, *, as_json: bool = False) -> int:
+    """Print every finding as `file:line:col CODE text`; for programs as `check --json` does. Return 78."""
+    if as_json:
+        print_json({"ok": False, "findings": [finding.as_json(lang) for finding in error.findings]})
     for finding in error.findings:
         click.echo(finding.line(lang), err=True)
     return entry(error.code).exit

@@ -39,6 +39,7 @@ class Finding:
 
     def as_json(self, lang: str) -> dict[str, Any]:
         """Return the finding for programs."""
+        said = entry(self.code)
         return {
             "file": self.file,
             "line": self.place.line,
@@ -46,6 +47,8 @@ class Finding:
             "code": self.code,
             "fatal": self.fatal,
             "text": self._text(lang),
+            "who": said.who,
+            "do": said.steps(lang, self.facts),
         }
 
     def _text(self, lang: str) -> str:
