@@ -15,6 +15,8 @@ from typing import Any
 from agent import __version__, lastrun
 
 NAME = "last_check.json"
+#: A file that nobody has checked: it may be as it should, or keep the next daemon from starting.
+UNCHECKED = "W8619"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,16 @@ class Checked:
     wrong: Mapping[str, Any] | None = None  # the first thing: code and facts
     lines: Mapping[str, list[str]] = field(default_factory=dict)  # language -> a line for each finding
     findings: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)  # the same for programs
+
+    @property
+    def broken(self) -> bool:
+        """Return whether the file is known to be unusable."""
+        return self.wrong is not None and self.wrong["code"] != UNCHECKED
+
+
+def unchecked(max_bytes: int) -> Checked:
+    """Return what is known of a file that nobody has checked."""
+    return Checked("", max_bytes, {"code": UNCHECKED, "facts": {}})
 
 
 def read(state_dir: Path, file: Path, digest: str) -> Checked | None:

@@ -11,6 +11,9 @@ BALLAST_BYTES = 64 * 2**20
 #: What must be left free for a new record to be taken: the write-ahead log's room to move.
 RESERVE_BYTES = 16 * 2**20
 
+#: The quota, unless the configuration says another.
+QUOTA_BYTES = 20 * 2**30
+
 #: Share of the quota -> code. The last one is an error: soon nothing more is taken.
 ALARMS = ((0.95, "E3118"), (0.85, "W3117"), (0.70, "W3116"))
 

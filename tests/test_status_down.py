@@ -295,6 +295,8 @@ def test_status_tells_how_the_daemon_ended_and_what_is_wrong_with_a_changed_conf
     assert run.returncode != 0
     assert codes(site)[:3] == ["W8602", "E8613", "E7202"]
     site.config.write_text(site.config.read_text("utf-8").replace("encrypt:", "encrypted:"), "utf-8")
+    assert "W8619" in codes(site)
+    assert site.cli("check").returncode == 78
     shown = site.cli("status")
     assert shown.returncode == 78
     lines = shown.stdout.splitlines()
@@ -339,23 +341,39 @@ def test_a_command_in_a_hurry_imports_nothing_heavy(site: Site) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "status"), [("lang: zh", "lang: zh ", 0), ("encrypt:", "encrypted:", 78)]
 )
-def test_a_changed_configuration_is_checked_once_and_then_known(
+def test_a_changed_configuration_is_called_unchecked_until_it_is_checked(
     site: Site, old: str, new: str, status: int
 ) -> None:
+    """The next start may be refused: `status` does not take the time to find out, and says what will."""
     history(site)
     text = site.config.read_text("utf-8")
     site.config.write_text(text.replace(old, new), "utf-8")
-    first = site.cli("status")
-    assert first.returncode == status
-    assert set(HEAVY) & imported(site, "check", "--no-env", status=status), "checking is what is dear"
+    assert not set(HEAVY) & imported(site, "status", status=0)
     for lang in ("zh", "en"):
-        assert not set(HEAVY) & imported(site, "status", "--lang", lang, status=status)
-    again = site.cli("status")
-    assert (again.returncode, again.stdout) == (first.returncode, first.stdout)
+        lines = site.cli("status", "--lang", lang).stdout.splitlines()
+        said = next(number for number, line in enumerate(lines) if "W8619" in line)
+        assert lines[said + 1].strip() == "kiosk-agent check"
+    told = next(one for one in answered(site, "status")["problems"] if one["code"] == "W8619")
+    assert "kiosk-agent check" in told["do"]
+    assert "W8619" in site.cli("status", "--nagios").stdout
+    assert set(HEAVY) & imported(site, "check", "--no-env", status=status), "checking is what is dear"
+    shown = {lang: site.cli("status", "--lang", lang) for lang in ("zh", "en")}
+    assert {run.returncode for run in shown.values()} == {status}
+    assert not [run for run in shown.values() if "W8619" in run.stdout]
+    assert not set(HEAVY) & imported(site, "status", status=status)
     found = json.loads(site.cli("status", "--json", "--lang", "en").stdout)
     assert [one["code"] for one in found.get("findings", ())] == (["E6020", "E6016"] if status else [])
     site.config.write_text(text, "utf-8")
-    assert site.cli("status").returncode == 0, "another content is another file"
+    assert "W8619" in codes(site), "another content is another file"
+
+
+def test_where_a_check_cannot_be_noted_status_checks(site: Site) -> None:
+    """It would be called unchecked for ever."""
+    text = site.config.read_text("utf-8")
+    site.config.write_text(text.replace("encrypt:", "encrypted:"), "utf-8")
+    assert not (site.folder / "state").exists()
+    run = site.cli("status")
+    assert (run.returncode, "E6020" in run.stdout, "W8619" in run.stdout) == (78, True, False)
 
 
 def test_a_file_that_check_or_a_refused_run_has_judged_is_known(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent import lastcheck, lastrun
+from agent import lastcheck, lastrun, room
 from agent.catalogue import AgentError, entries, entry
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json, shown
 from agent.clock import SystemClock
 from agent.control import NotRunning, call
 from agent.lastcheck import Checked
+from agent.lastrun import LastRun
 from agent.ops import down, host
 from agent.ops import status as ops
 from agent.ops.conditions import Problem, oldest_h, problems
@@ -109,7 +111,7 @@ def status(settings: Settings, nagios: bool, as_json: bool) -> None:
         _show(settings, report, found, now)
         for line in checked.lines.get(settings.language, ()):
             click.echo(line)
-    if checked.wrong is not None:
+    if checked.broken:
         raise click.exceptions.Exit(CONFIG_WRONG)
 
 
@@ -129,9 +131,9 @@ def _asked(settings: Settings) -> tuple[dict[str, Any], Checked] | None:
 def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], Checked]:
     """Return how things are without a daemon, and what is wrong with the configuration.
 
-    The file is checked only where it is neither the one that the last daemon ran nor the one that was checked
-    last, by whatever command: checking takes longer than all the rest. One that does not even say where
-    the state is ends the command, unless Nagios asked.
+    To check the file takes longer than all the rest: one that is neither what the last daemon ran nor what
+    was checked last, by whatever command, is said to be unchecked. One that does not even say where the
+    state is ends the command, unless Nagios asked.
     """
     state_dir = settings.state_dir()
     if state_dir is None:
@@ -140,14 +142,23 @@ def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], Che
     if last is not None and last.config_digest == digest:
         checked = Checked(last.config_hash, last.max_bytes)
     else:
-        checked = lastcheck.read(state_dir, settings.config_path, digest) or _checked(settings, state_dir)
+        checked = lastcheck.read(state_dir, settings.config_path, digest) or _unknown(
+            settings, state_dir, digest, last
+        )
     report = down.report(state_dir, checked.max_bytes, checked.config_hash)
     if checked.wrong is not None:
         report["wrong"] = dict(checked.wrong)
     return report, checked
 
 
-def _checked(settings: Settings, state_dir: Path) -> Checked:
+def _unknown(settings: Settings, state_dir: Path, digest: str, last: LastRun | None) -> Checked:
+    """Return what is to be said of a file that nobody has checked.
+
+    Where a check could not be noted - no daemon has made the state directory yet, or it is closed to whoever
+    asks - it would be called unchecked for ever, and where there is nothing to read, reading it is quick.
+    """
+    if digest and os.access(state_dir, os.W_OK | os.X_OK, effective_ids=True):
+        return lastcheck.unchecked(room.QUOTA_BYTES if last is None else last.max_bytes)
     from agent.ops.judged import judge
 
     return judge(settings.config_path, state_dir)

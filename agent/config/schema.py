@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from agent import room
+
 #: Six months: the shortest time that network logs must be kept (Cybersecurity Law, article 21).
 MIN_AUDIT_DAYS = 184
 #: Below this cosine the engine says "same person" of one stranger in a thousand of the same origin.
@@ -276,7 +278,7 @@ class Images(Section):
 
 
 class OutboxSection(Section):
-    max_bytes: Annotated[int, Field(ge=2**20), BeforeValidator(_bytes)] = 20 * 2**30
+    max_bytes: Annotated[int, Field(ge=2**20), BeforeValidator(_bytes)] = room.QUOTA_BYTES
     keep_delivered_h: Annotated[float, Field(ge=0, le=24 * 366)] = 24
 
 

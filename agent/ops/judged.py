@@ -1,7 +1,7 @@
 """The judgement of a configuration file, noted for `status`: whoever has checked it spares the next look.
 
-That is `status` itself, where nobody else has; `check`; and a `run` that was refused, so that what keeps the
-service down is told at once and whole.
+That is `check`, and a `run` that was refused, so that what keeps the service down is told at once and whole;
+`status` itself only where nothing could be noted, or there is nothing to read.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent import lastcheck, lastrun
+from agent import lastcheck, lastrun, room
 from agent.catalogue import LANGUAGES
 from agent.config import Config, Finding, examine
-from agent.config.schema import OutboxSection
 from agent.lastcheck import Checked
 from agent.live import fingerprint
 from agent.ops.access import as_owner_of
@@ -32,7 +31,7 @@ def note(
     wrong = [finding for finding in findings if finding.fatal]
     checked = Checked(
         "" if config is None else fingerprint(config),
-        OutboxSection().max_bytes if config is None else config.outbox.max_bytes,
+        room.QUOTA_BYTES if config is None else config.outbox.max_bytes,
         {"code": wrong[0].code, "facts": dict(wrong[0].facts)} if wrong else None,
         {lang: [finding.line(lang) for finding in wrong] for lang in LANGUAGES},
         {lang: [finding.as_json(lang) for finding in wrong] for lang in LANGUAGES},
