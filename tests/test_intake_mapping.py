@@ -466,7 +466,7 @@ def test_a_mapping_files_mistakes_are_told_with_their_place(
 def test_a_mapping_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert [finding.code for finding in examine("eastcom-m20")[1]] == ["E6051"]
     assert examine("eastcom-m20")[1][0].facts["meant"] == "eastcoms-m20"
-    assert [finding.code for finding in examine(str(tmp_path / "none.yaml"))[1]] == ["E6001"]
+    assert [finding.code for finding in examine(str(tmp_path / "none.yaml"))[1]] == ["E6002"]
     assert [finding.code for finding in examine(f"{tmp_path}/")[1]] == ["E6002"]
     with pytest.raises(ConfigError):
         read("no-such")

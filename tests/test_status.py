@@ -69,12 +69,12 @@ def test_status_is_right_while_the_daemon_runs_and_after_it_was_killed(site: Sit
 def test_status_says_what_stands_in_the_way_of_saying_more(site: Site) -> None:
     history(site)
     (site.folder / "state/outbox.db").write_bytes(b"no database at all")
-    assert told(site) == ["W8602", "W8611", "E3107", "W8619"]
+    assert told(site) == ["W8619", "W8602", "W8611", "E3107"]
     plugin = site.cli("status", "--nagios")
     assert (plugin.returncode, plugin.stdout[:21]) == (3, "KIOSK-AGENT UNKNOWN -")
     site.config.write_text("platform: [\n")
     plugin = site.cli("status", "--nagios")
-    assert (plugin.returncode, "E6000" in plugin.stdout) == (3, True)
+    assert (plugin.returncode, "E6010" in plugin.stdout) == (3, True)
     assert site.cli("status").returncode == 78
 
 

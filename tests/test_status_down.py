@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from outbox_support import on_a_file_system, verification
 
 from agent import inservice, lastcheck, lastrun
 from agent.catalogue import AgentError
-from agent.cli import options
+from agent.cli import main, options
 from agent.clock import SystemClock
 from agent.config import load
 from agent.control import client
@@ -300,9 +301,32 @@ def test_status_tells_how_the_daemon_ended_and_what_is_wrong_with_a_changed_conf
     shown = site.cli("status")
     assert shown.returncode == 78
     lines = shown.stdout.splitlines()
-    assert "W8602" in lines[0]
+    assert "E6020" in lines[0], "what has to be mended first"
+    assert "W8602" in lines[2]
     assert any("E6" in line and str(site.config) in line for line in lines)
     assert any("待传" in line for line in lines[4:]), "the records are shown all the same"
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_before_there_is_a_configuration_the_first_command_named_makes_one(
+    installed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr(logging.getLogger(), "handlers", list(logging.getLogger().handlers))
+    config = tmp_path / "config.yaml"
+    if installed:
+        monkeypatch.setattr(options, "DEFAULT_CONFIG", config)
+        monkeypatch.setattr(options, "DEFAULT_STATE", str(tmp_path / "state"))
+        monkeypatch.setattr(client, "UNITS", (tmp_path,))
+    assert main._main(["status", "--config", str(config)]) == 78
+    lines = capsys.readouterr().out.splitlines()
+    assert "E6001" in lines[0]
+    assert lines[1].strip() == f"kiosk-agent config generate --out {config}"
+    assert any("W8602" in line for line in lines[2:]), "a start comes later"
+    assert main._main(["status", "--config", str(config), "--json"]) == 78
+    found = json.loads(capsys.readouterr().out)
+    assert found["problems"][0]["do"][0] == f"kiosk-agent config generate --out {config}"
+    assert found["findings"][0]["code"] == "E6001"
 
 
 # --- what it costs ----------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from agent.ops.conditions import Problem, oldest_h, problems
 from agent.ops.pages import WHO
 
 if TYPE_CHECKING:
-    from agent.config import Finding
     from drivers.errors import CodedError
 
 #: The configuration is wrong.
@@ -97,7 +96,7 @@ def register(group: click.Group) -> None:
 def status(settings: Settings, nagios: bool, as_json: bool) -> None:
     """现在怎么样 / how things are, problems first."""
     now = SystemClock().now()
-    report, checked = _asked(settings) or _looked(settings, forgiving=nagios)
+    report, checked = _asked(settings) or _looked(settings)
     found = problems(report, now)
     if nagios:
         text, exit_status = ops.nagios(report, found, now, settings.language)
@@ -128,16 +127,16 @@ def _asked(settings: Settings) -> tuple[dict[str, Any], Checked] | None:
         return {"daemon": True, "error": _told(error)}, Checked()
 
 
-def _looked(settings: Settings, *, forgiving: bool) -> tuple[dict[str, Any], Checked]:
+def _looked(settings: Settings) -> tuple[dict[str, Any], Checked]:
     """Return how things are without a daemon, and what is wrong with the configuration.
 
     To check the file takes longer than all the rest: one that is neither what the last daemon ran nor what
-    was checked last, by whatever command, is said to be unchecked. One that does not even say where the
-    state is ends the command, unless Nagios asked.
+    was checked last, by whatever command, is said to be unchecked. Of one that does not even say where the
+    state is only that can be told.
     """
     state_dir = settings.state_dir()
     if state_dir is None:
-        return _nowhere(settings, forgiving=forgiving), Checked()
+        return _nowhere(settings)
     last, digest = lastrun.read(state_dir), lastrun.digest(settings.config_path)
     if last is not None and last.config_digest == digest:
         checked = Checked(last.config_hash, last.max_bytes)
@@ -164,21 +163,18 @@ def _unknown(settings: Settings, state_dir: Path, digest: str, last: LastRun | N
     return judge(settings.config_path, state_dir)
 
 
-def _told(error: CodedError | Finding) -> dict[str, Any]:
+def _told(error: CodedError) -> dict[str, Any]:
     return {"code": error.code, "facts": dict(error.facts)}
 
 
-def _nowhere(settings: Settings, *, forgiving: bool) -> dict[str, Any]:
-    """Return the report where the configuration cannot be read at all."""
-    from agent.config import ConfigError
+def _nowhere(settings: Settings) -> tuple[dict[str, Any], Checked]:
+    """Return what can be told where the configuration does not even say where the state is."""
+    from agent.ops.judged import judge
 
-    try:
-        settings.config()
-    except ConfigError as error:
-        if not forgiving:
-            raise
-        return {"daemon": False, "error": _told(error)}
-    raise AgentError("E8206", path=settings.config_path)
+    checked = judge(settings.config_path)
+    if checked.wrong is None:
+        raise AgentError("E8206", path=settings.config_path)
+    return {"daemon": False, "wrong": dict(checked.wrong)}, checked
 
 
 def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], now: datetime) -> None:

@@ -80,7 +80,7 @@ def read(path: Path, env: Mapping[str, str] = os.environ) -> File:
         with path.open("rb") as opened:
             raw = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        return File(name, None, (Finding(name, Place(), "E6001"),), Tree(name))
+        return File(name, None, (Finding(name, Place(), "E6001", {"path": name}),), Tree(name))
     except OSError as error:
         unread = Finding(name, Place(), "E6002", {"reason": error.strerror or ""})
         return File(name, None, (unread,), Tree(name))

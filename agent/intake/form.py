@@ -122,8 +122,6 @@ def examine(mapping: str) -> tuple[Form | None, list[Finding]]:
         return _examined(f"{mapping}.yaml", SHIPPED.joinpath(f"{mapping}.yaml").read_bytes())
     try:
         return _examined(mapping, Path(mapping).read_bytes())
-    except FileNotFoundError:
-        return None, [Finding(mapping, Place(), "E6001")]
     except OSError as error:
         return None, [Finding(mapping, Place(), "E6002", {"reason": error.strerror or ""})]
 

@@ -72,7 +72,7 @@ class Condition:
 
 
 def problems(report: Report, now: datetime) -> list[Problem]:
-    """Return what is wrong, each code once: that and why the daemon is down, then errors, then the rest."""
+    """Return what is wrong, each code once: why no daemon runs, then errors, then the rest."""
     return _each_once([*_found(WHY_DOWN, report, now), *_in_order(_found(CONDITIONS, report, now))])
 
 
@@ -283,13 +283,14 @@ def _face(report: Report, now: datetime) -> Found:
 
 #: Told before everything else.
 WHY_DOWN = (
+    # First of all: with this in the way, a start is no next step.
+    Condition("configuration", "wrong", _met("wrong")),
     Condition("daemon", "daemon", _daemon),
     Condition("last run", "down", _why(lambda code: code in LAST_RUN)),
     Condition("cause", "down", _why(lambda code: code not in LAST_RUN | {UNIT})),
     Condition("unit", "down", _why(lambda code: code == UNIT)),
 )
 CONDITIONS = (
-    Condition("configuration", "wrong", _met("wrong")),
     Condition("file", "on_file", _on_file),
     Condition("database", "error", _met("error")),
     Condition("loops", "loops", _loops),

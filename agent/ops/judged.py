@@ -17,15 +17,15 @@ from agent.live import fingerprint
 from agent.ops.access import as_owner_of
 
 
-def judge(path: Path, state_dir: Path) -> Checked:
-    """Check a file, and note for the next time what it is like."""
+def judge(path: Path, state_dir: Path | None = None) -> Checked:
+    """Check a file, and note for the next time what it is like, where there is a place for that."""
     digest = lastrun.digest(path)
     config, findings = examine(path)
     return note(path, state_dir, digest, config, findings)
 
 
 def note(
-    path: Path, state_dir: Path, digest: str, config: Config | None, findings: Sequence[Finding]
+    path: Path, state_dir: Path | None, digest: str, config: Config | None, findings: Sequence[Finding]
 ) -> Checked:
     """Note what was found in a file that had this digest before it was read. Return it."""
     wrong = [finding for finding in findings if finding.fatal]
@@ -37,7 +37,7 @@ def note(
         {lang: [finding.as_json(lang) for finding in wrong] for lang in LANGUAGES},
     )
     # Of what changed meanwhile nothing is known; what cannot be read may be readable the next time.
-    if digest and digest == lastrun.digest(path):
+    if state_dir is not None and digest and digest == lastrun.digest(path):
         with as_owner_of(state_dir):
             lastcheck.note(state_dir, path, digest, checked)
     return checked

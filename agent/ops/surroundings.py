@@ -30,7 +30,7 @@ from agent.ops.access import SERVICE_STATE, acting_as, service_account
 from drivers.access import Account
 
 #: What `intake.form` says of a mapping that there is not.
-_NO_FILE = frozenset({"E6001", "E6002", "E6051"})
+_NO_FILE = frozenset({"E6002", "E6051"})
 _DENIED = os.strerror(errno.EACCES)
 
 
