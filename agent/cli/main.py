@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -83,7 +84,14 @@ def main() -> None:
     os.umask(0o077)
     # What OpenCV thinks of its own means is nothing that people or monitoring can act on.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    sys.exit(_main(sys.argv[1:]))
+    try:
+        # From here on an interruption is an exception: what has begun is brought to an end.
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = _main(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    sys.exit(status)
 
 
 def _main(arguments: list[str]) -> int:
