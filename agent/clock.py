@@ -106,7 +106,8 @@ def stored_time(text: str) -> datetime:
 
 #: Python 3.10 reads fewer of these forms than 3.11 does; a kiosk's time means the same on both.
 _ISO = re.compile(
-    r"(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?([Zz]|[+-]\d\d:?\d\d)?)?",
+    r"(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?"
+    r"([Zz]|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
 
@@ -120,7 +121,7 @@ def iso_moment(text: str) -> datetime:
     if offset in {"Z", "z"}:
         offset = "+00:00"
     elif offset:
-        offset = f"{offset[:3]}:{offset[-2:]}"
+        offset = f"{offset[:3]}:{offset[3:].removeprefix(':') or '00'}"
     time = f"{hour or '00'}:{minute or '00'}:{second or '00'}.{fraction[:6]:0<6}"
     return datetime.fromisoformat(f"{year}-{month}-{day}T{time}{offset}")
 

@@ -63,7 +63,7 @@ def _file(folder: Path, name: str) -> Path:
 def credentials_text(files: Mapping[str, Path]) -> str:
     """Return the drop-in that hands files to the service, each under its name."""
     lines = [
-        f"LoadCredential{'Encrypted' if path.suffix == ENCRYPTED else ''}={name}:{path}"
+        f"LoadCredential{'Encrypted' if path.name == f'{name}{ENCRYPTED}' else ''}={name}:{path}"
         for name, path in files.items()
     ]
     return "\n".join([_WRITTEN, "[Service]", *lines]) + "\n"

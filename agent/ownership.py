@@ -23,7 +23,7 @@ from agent.clock import Clock, Memory, TrustedClock, Uptime, stored_time
 from agent.config.schema import Config
 from agent.lock import StateLock
 from agent.outbox import Ballast, Closing, Outbox, SealKeys, this_machine
-from agent.recall import recalled, recalled_facts
+from agent.recall import recalled, recalled_fault
 
 log = logs.get(__name__)
 
@@ -80,7 +80,7 @@ class Ownership:
 
     def audit_alarm(self) -> dict[str, str] | None:
         """Return the alarm about the trail that nobody has acknowledged yet: its code and facts."""
-        return recalled_facts(self.outbox.setting(_AUDIT_ALARM))
+        return recalled_fault(self.outbox.setting(_AUDIT_ALARM))
 
     def acknowledge_audit(self) -> None:
         """Take the alarm back; the caller writes down who did."""

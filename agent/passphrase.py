@@ -9,6 +9,7 @@ off, shuffled or spliced does not open.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -26,6 +27,8 @@ SCRYPT = {"n": 2**16, "r": 8, "p": 1}
 MIN_CHARS = 12
 #: A record of three pictures at the platform's bound is 7 MB.
 MAX_PIECE = 32 * 2**20
+#: Written since the last time: then it goes to the disk, or `close` would wait minutes for a slow stick.
+SYNC_BYTES = 16 * 2**20
 _LENGTH = struct.Struct(">I")
 
 
@@ -55,7 +58,7 @@ class Writer:
     def __init__(self, path: Path, purpose: str, key: bytes, salt: bytes) -> None:
         self._path, self._purpose, self._salt = path, purpose, salt
         self._key = sealing.Key(key, 0)
-        self._number = 0
+        self._number = self._unsynced = 0
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except FileExistsError as error:
@@ -69,6 +72,9 @@ class Writer:
         """Add a piece that its owner sealed under `label(purpose, salt, number)`."""
         try:
             self._file.write(_LENGTH.pack(len(piece)) + piece)
+            self._unsynced += len(piece)
+            if self._unsynced >= SYNC_BYTES:
+                self._sync()
         except OSError as error:
             raise AgentError("E8308", path=self._path, reason=error.strerror) from error
         self._number += 1
@@ -82,16 +88,21 @@ class Writer:
         end = str(self._number).encode()
         self.add_sealed(sealing.seal(self._key, end, label(self._purpose, self._salt, "end")))
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._sync()
             self._file.close()
             sync_folder(self._path.parent)
         except OSError as error:
             raise AgentError("E8308", path=self._path, reason=error.strerror) from error
 
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._unsynced = 0
+
     def abandon(self) -> None:
         """Take an unfinished file away."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what did not fit is tried once more, and must not hide the error
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
 

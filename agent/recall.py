@@ -24,3 +24,9 @@ def recalled(stored: str | None, make: Callable[[str], T]) -> T | None:
 def recalled_facts(stored: str | None) -> dict[str, Any] | None:
     """Return stored facts by their names; None as `recalled`."""
     return recalled(stored, lambda text: dict(json.loads(text)))
+
+
+def recalled_fault(stored: str | None) -> dict[str, Any] | None:
+    """Return stored facts with the code under which people hear of them; None as `recalled`."""
+    facts = recalled_facts(stored)
+    return facts if facts is not None and "code" in facts else None

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 import yaml
-from admin_support import answered, history, refused, trail
+from admin_support import answered, history, open_way, owned, refused, trail
 from e2e_support import Site, wait_for
 from outbox_support import NAME, NUMBER, PICTURES
 
 from agent.catalogue import AgentError
 from agent.cli.files import written
 from agent.clock import SystemClock
-from agent.config import examine
+from agent.config import examine, load
 from agent.control.ask import ask
 from agent.ops import bundle
 from agent.ops.access import acting_as
 from agent.ops.bundle import MAX_BUNDLE, MAX_PIECE, Bundle
-from agent.ops.sources import collect
+from agent.ops.sources import _known_secrets, collect
 from drivers.access import Account
 
 NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
@@ -194,6 +194,26 @@ def test_another_account_gets_what_it_may_see(site: Site, monkeypatch: pytest.Mo
     assert {"machine.json", "config.json", "check.json"} <= set(content)
     assert "status.json" in {left["what"] for left in made.left_out}
     holds_nobody(site, content | {"manifest.json": made.manifest()})
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="another account's files need root")
+def test_root_keeps_the_services_keys_out_though_one_of_them_is_broken(site: Site) -> None:
+    with owned(site):
+        pass  # makes them
+    folder = site.folder / "state/keys"
+    whole = [load_key(folder / f"{name}.key") for name in ("seal", "pseudonym")]
+    (folder / "audit.key").chmod(0o600)
+    (folder / "audit.key").write_text("hex:no such key\n")
+    for path in [folder.parent, *folder.parent.rglob("*")]:
+        os.chown(path, 65534, 65534)
+    open_way(site.folder)
+    known = _known_secrets(load(site.config))
+    assert {key.hex().encode() for key in whole} <= set(known)
+
+
+def load_key(file: Path) -> bytes:
+    return bytes.fromhex(file.read_text("ascii").strip().removeprefix("hex:"))
 
 
 @pytest.mark.needs_root

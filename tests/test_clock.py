@@ -340,12 +340,13 @@ class completing:  # noqa: N801 -- reads as a context
         ("2026-11-24T13:00:00.1234567+0800", "2026-11-24T13:00:00.123456+08:00"),
         ("2026-11-24 13:00:00,5Z", "2026-11-24T13:00:00.500000+00:00"),
         ("20261124T130000-0330", "2026-11-24T13:00:00-03:30"),
+        ("2026-11-24 13:00:00.25+08", "2026-11-24T13:00:00.250000+08:00"),
         ("2026-11-24T13:00", "2026-11-24T13:00:00"),
         ("2026-11-24", "2026-11-24T00:00:00"),
     ],
 )
 def test_a_moment_of_others_is_read_alike_by_every_python(text: str, same: str) -> None:
-    """3.10's own reader takes neither one digit of a second, nor seven, nor an offset without its colon."""
+    """3.10's own reader takes neither one digit of a second, nor seven, nor an offset without its colon or minutes."""
     assert iso_moment(text).isoformat() == same
 
 

@@ -64,6 +64,12 @@ def test_what_systemd_encrypted_and_a_key_that_is_to_follow_are_handed_over_too(
     ]
 
 
+def test_a_plain_file_is_not_taken_for_an_encrypted_one_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "hospital.cred").touch()
+    text = dropins.credentials_text(dropins.sources({"hospital.cred": "platform.authorization"}, tmp_path))
+    assert text.splitlines()[2:] == [f"LoadCredential=hospital.cred:{tmp_path}/hospital.cred"]
+
+
 def test_a_kiosks_folder_is_opened_and_nothing_else() -> None:
     assert dropins.folders_text(config()) is None
     text = dropins.folders_text(config(intake={"folder": "/srv/100% results"}))

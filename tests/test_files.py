@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from agent import passphrase
 from agent.catalogue import AgentError
 from agent.cli.files import refuse, written
 from agent.cli.main import cli
@@ -55,3 +58,52 @@ def test_every_verb_that_writes_what_can_be_made_again_knows_force() -> None:
         assert "--force" in CliRunner().invoke(cli, [*verb, "--help"]).output, verb
     for verb in (("outbox", "export"), ("keys", "backup")):
         assert "--force" not in CliRunner().invoke(cli, [*verb, "--help"]).output, verb
+
+
+# --- files under a passphrase -----------------------------------------------------------------------
+
+
+def sealed(path: Path) -> passphrase.Writer:
+    return passphrase.Writer(path, "export", b"k" * 16, b"0" * 16)
+
+
+def fill(writer: passphrase.Writer, piece: int) -> None:
+    for _ in range(100):
+        writer.add(b"x" * piece)
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system to fill needs root")
+@pytest.mark.parametrize("piece", [3_000, 200_000], ids=["small pieces", "a large one"])
+def test_a_full_stick_is_named_and_keeps_no_half_of_an_export(tmp_path: Path, piece: int) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(stick)], check=True)
+    try:
+        writer = sealed(stick / "records")
+        with pytest.raises(AgentError) as full:
+            fill(writer, piece)
+        assert (full.value.code, full.value.facts["path"]) == ("E8308", str(stick / "records"))
+        writer.abandon()
+        assert list(stick.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(stick)], check=True)
+
+
+def test_an_export_reaches_the_disk_as_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, on_disk = os.fsync, [0]
+
+    def noted(file: int) -> None:
+        sync(file)
+        on_disk.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(passphrase, "SYNC_BYTES", 1000)
+    writer = sealed(tmp_path / "records")
+    with monkeypatch.context() as context:
+        context.setattr("os.fsync", noted)
+        for _ in range(20):
+            writer.add(b"x" * 300)
+    assert len(on_disk) > 4
+    assert max(after - before for before, after in pairwise(on_disk)) < 2000
+    writer.close()
+    assert passphrase.Reader(tmp_path / "records", "export").verify(b"k" * 16) == 20

@@ -13,12 +13,16 @@ from hmpt_support import config
 from outbox_support import HandClock, damage_body, verification
 
 from agent.catalogue import AgentError
+from agent.cli import transfer
+from agent.control.client import ANSWER_S
 from agent.control.protocol import Caller
 from agent.control.verbs import Powers, handlers
 from agent.outbox import SettleLater, space
 from agent.ownership import ACCEPTED, Ownership, owning
 
 KEY = "00" * 16
+#: What a worn disk takes for a record: a synced commit, or two.
+SLOW_SYNC_S = 0.2
 NURSE = Caller(1000, 1, "nurse")
 
 
@@ -51,8 +55,8 @@ def test_what_is_being_sent_while_everything_is_handed_over_is_named(tmp_path: P
         for n in range(3):
             put(own, verification(number=f"4501021990010100{n}X"))
     file, word = str(tmp_path / "records"), secret_file(tmp_path)
-    # Every second request gets no answer.
-    with site.platform("hang=2"), site.daemon():
+    # No request gets an answer: one that is answered would be seen in passing.
+    with site.platform("hang=1"), site.daemon():
         wait_for("one is being sent", lambda: site.stats()["sending"] == 1)
         (sent,) = [row["id"] for row in answered(site, "outbox", "list", "--state", "sending")]
         moved = answered(site, "outbox", "export", file, "--move", "--passphrase-file", word)
@@ -80,6 +84,40 @@ def test_nothing_is_sent_from_here_once_its_export_has_begun(old: Old) -> None:
     claim = old.own.outbox.claim(old.clock.now())
     assert claim is not None
     assert claim.id == second
+
+
+def test_nothing_is_sent_from_here_however_long_the_handing_over_takes(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [put(old.own, verification(number=str(number))) for number in range(4)]
+    for record in ids:
+        old.piece(record)
+    claimed, hand_over = [], old.own.outbox.administration.hand_over
+
+    def slowly(record: str, who: str, file: str) -> None:
+        hand_over(record, who, file)
+        old.clock.seconds += 40.0  # a disk that is slow to sync, and thousands before this one
+        claimed.append(old.own.outbox.claim(old.clock.now()))
+
+    monkeypatch.setattr(old.own.outbox.administration, "hand_over", slowly)
+    assert old.ask("exported", ids=ids, file="f", move=True, whole=True, last=True)["left"] == []
+    assert claimed == [None] * 4
+
+
+def test_what_is_handed_over_at_once_is_done_before_the_answer_is_due() -> None:
+    asked: list[int] = []
+
+    class Owner:
+        def ask(self, _verb: str, args: dict[str, Any]) -> dict[str, Any]:
+            asked.append(len(args["ids"]))
+            return {"exported": len(args["ids"]), "followups": 0, "left": []}
+
+    records = [f"{number:032x}" for number in range(250)]
+    for move, most in ((True, transfer.AT_ONCE), (False, transfer.IDS)):
+        asked.clear()
+        done = transfer._noted(Owner(), Path("f"), records, whole=True, move=move)  # type: ignore[arg-type]
+        assert (done["exported"], max(asked) <= most) == (250, True)
+    assert transfer.AT_ONCE * SLOW_SYNC_S < ANSWER_S
 
 
 def test_an_export_that_was_given_up_holds_nobody_up_for_long(old: Old) -> None:

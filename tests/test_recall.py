@@ -18,6 +18,8 @@ from agent.control.verbs import Powers, handlers
 from agent.face import acceptance
 from agent.face.acceptance import Acceptance
 from agent.identity import identified
+from agent.ops import down
+from agent.ops.conditions import problems
 from agent.outbox import Outbox, space
 from agent.ownership import Ownership, owning
 from agent.recall import recalled
@@ -52,7 +54,8 @@ def everything_asked(own: Ownership) -> None:
     verbs = handlers(Powers(own))
     own.clock_trusted()
     own.audit_alarm()
-    verbs["status"]({}, NURSE)
+    assert problems(verbs["status"]({}, NURSE), own.clock.now())
+    verbs["audit.acknowledge"]({"reason": "seen"}, NURSE)
     verbs["keys.state"]({}, NURSE)
     verbs["platform.show"]({}, NURSE)
     registered(own.outbox, own.config)
@@ -91,6 +94,9 @@ def test_whatever_becomes_of_a_kept_value_the_agent_starts(tmp_path: Path) -> No
                 own.outbox.set_setting(name, other)
             with owning(settings(tmp_path), HandClock()) as own:
                 everything_asked(own)
+                own.outbox.set_setting(name, other)
+            assert problems(down.report(tmp_path, 1, ""), HandClock().now()), "also while none runs"
+            with owning(settings(tmp_path), HandClock()) as own:
                 own.outbox.set_setting(name, value)
 
 
@@ -102,6 +108,16 @@ def test_a_rotten_word_on_whose_machine_it_is_makes_no_copy_of_it(tmp_path: Path
         assert not own.outbox.copied
         assert own.outbox.setting("machine") != "{", "written anew"
         own.outbox.set_setting("machine", identified("another", []).to_json())
+
+
+def test_an_alarm_of_a_later_version_is_told_all_the_same(tmp_path: Path) -> None:
+    remembering(tmp_path)
+    with owning(settings(tmp_path), HandClock()) as own:
+        own.outbox.set_setting("audit_alarm", '{"code": "E9999", "lines": "1"}')
+        report = handlers(Powers(own))["status"]({}, NURSE)
+    for told in (report, down.report(tmp_path, 1, "")):
+        found = {one.code: one.facts for one in problems(told, HandClock().now())}
+        assert found["E8203"] == {"cause": "E9999"}
 
 
 def test_what_cannot_be_understood_was_never_kept() -> None:

@@ -25,6 +25,8 @@ EXPORT, BACKUP = "export", "keys"
 SALT_BYTES = 16
 #: Ids of one request.
 IDS = 5000
+#: Of one that hands over: each is a synced commit or two, and the answer is not waited for without end.
+AT_ONCE = 100
 
 passphrase_option = click.option(
     "--passphrase-file",
@@ -109,9 +111,10 @@ def export(
 def _noted(owner: Conversation, out: Path, written: list[str], *, whole: bool, move: bool) -> dict[str, Any]:
     """Have it noted what was exported, and handed over. Return how much that was, and what stays here."""
     result: dict[str, Any] = {"exported": 0, "followups": 0, "left": []}
-    for start in range(0, max(len(written), 1), IDS):
-        last = start + IDS >= len(written)
-        args = {"ids": written[start : start + IDS], "file": out.name, "move": move, "last": last}
+    step = AT_ONCE if move else IDS
+    for start in range(0, max(len(written), 1), step):
+        last = start + step >= len(written)
+        args = {"ids": written[start : start + step], "file": out.name, "move": move, "last": last}
         done = owner.ask("outbox.exported", {**args, "whole": whole and move and last})
         for name in result:
             result[name] += done[name]

@@ -87,6 +87,7 @@ def _exported(powers: Powers, args: Mapping[str, Any], caller: Caller) -> dict[s
 def _handed_over(powers: Powers, case: str, file: str, caller: Caller) -> bool:
     """Hand over a record and its follow-up, or a follow-up alone. False: it stays, and the export says so."""
     own = powers.own
+    own.outbox.pause(PAUSE_S)  # anew for each: synced commits, and many of them take longer than one pause
     try:
         own.outbox.administration.hand_over(case, caller.name, file)
         own.audit.append("record.discarded", who=caller.name, target=case, reason=MOVED)

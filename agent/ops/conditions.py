@@ -226,7 +226,7 @@ def _clock(report: Report, now: datetime) -> Found:
 
 def _audit(report: Report, _now: datetime) -> Found:
     alarm = report.get("audit_alarm")
-    return (str(alarm["code"]), alarm) if alarm else GOOD
+    return _coded({"code": alarm["code"], "facts": alarm}) if alarm else GOOD
 
 
 def _registration(report: Report, _now: datetime) -> Found:

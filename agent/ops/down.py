@@ -20,7 +20,7 @@ from agent.control.client import SYSTEM_STATE
 from agent.lastrun import LastRun
 from agent.ops import host
 from agent.ops.glance import Glance, glance
-from agent.recall import recalled, recalled_facts
+from agent.recall import recalled, recalled_fault
 
 UNIT = "kiosk-agent.service"
 #: Of these conditions nothing is known here; `doctor` owns the state directory for a moment and tells them.
@@ -75,7 +75,7 @@ def _seen(seen: Glance, max_bytes: int) -> dict[str, Any]:
         "interrupted": seen.interrupted,
         "kek": seen.kek,
         "keys": seen.keys(),
-        "audit_alarm": recalled_facts(seen.settings.get("audit_alarm")),
+        "audit_alarm": recalled_fault(seen.settings.get("audit_alarm")),
         "device": _device(seen.settings),
     }
     # As over the socket: times are text.

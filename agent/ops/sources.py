@@ -21,6 +21,7 @@ from agent.config.described import keys as known_keys
 from agent.config.schema import named_secrets
 from agent.config.writing import public
 from agent.ops import bundle, down
+from agent.ops.access import as_owner_of
 from agent.ops.bundle import Bundle
 from agent.ops.doctor import Doctor
 
@@ -105,8 +106,11 @@ def _known_secrets(config: Config) -> tuple[bytes, ...]:
             continue
         # A key of ours is seen as its file holds it, if anywhere.
         found += [content, content.hex().encode()] if name.startswith("keys.") else [content]
-    with contextlib.suppress(AgentError, OSError):
-        found += [key.hex().encode() for key in keys.own_keys(config).values()]
+    for name in keys.NAMES:
+        # As their owner: a file of another account's is no key to root either.
+        with contextlib.suppress(AgentError, OSError), as_owner_of(Path(config.state_dir)):
+            key = keys.held(config, name, keys.own_key(config, name))
+            found += [key, key.hex().encode()]
     # A secret of a few bytes would be "found" in any file.
     return tuple(secret for secret in found if len(secret) >= 6)
 
