@@ -32,7 +32,7 @@ from agent.simulate import portraits
 from agent.vision.camera import LiveCamera
 from agent.vision.observe import Observer, Seen, encoded
 from agent.vision.preview import preview
-from agent.vision.process import Observation, Vision
+from agent.vision.process import CameraState, Observation, Vision
 from agent.vision.protocol import MAX_HEADER, WINDOW_S, BrokenStream, Decoder, Message
 from drivers.camera import Frame, View
 
@@ -283,7 +283,11 @@ def test_a_liveness_program_advises_and_decides_nothing(
 
 def children_of(pid: int) -> list[psutil.Process]:
     # Other tests leave a process behind that looks at pictures, or the resource tracker of a pool.
-    return [one for one in psutil.Process(pid).children() if one.cmdline()[-1:] == ["agent.vision.child"]]
+    found = []
+    for one in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            found += [one] if one.cmdline()[-1:] == ["agent.vision.child"] else []
+    return found
 
 
 def child_of(pid: int) -> psutil.Process:
@@ -294,12 +298,20 @@ def child_of(pid: int) -> psutil.Process:
 def test_a_child_killed_during_an_attempt_costs_that_attempt_only(tmp_path: Path) -> None:
     need_weights()
     cv2.imwrite(str(tmp_path / "camera.png"), np.full((720, 1280, 3), 120, np.uint8))
-    with vision(tmp_path / "camera.png") as (eyes, states):
+    looking = threading.Event()  # the child has said what it thinks of a frame: the attempt is under way
+    with vision(tmp_path / "camera.png", on_hint=lambda _reason: looking.set()) as (eyes, states):
         until(lambda: bool(states))
         victim = child_of(os.getpid())
-        threading.Timer(0.5, victim.kill).start()
+
+        def kill() -> None:
+            until(looking.is_set)
+            victim.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
         with pytest.raises(AgentError, match="E2301"):
             eyes.observe(card(), time.monotonic(), 8.0)
+        killer.join()
         still(tmp_path / "camera.png")
         assert eyes.observe(card(), time.monotonic(), 8.0).verdict.result is FaceResult.PASSED
 
@@ -320,6 +332,31 @@ def test_where_nobody_looks_the_first_question_starts_the_child(tmp_path: Path) 
         assert child_of(os.getpid()).is_running()
     with pytest.raises(AgentError, match="E2302"):
         eyes.compare(card(), seen)
+
+
+def test_without_a_camera_none_is_looked_for_and_a_child_that_nobody_asks_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside a kiosk the camera is the kiosk's; what was started for a late picture must not stay for good."""
+    need_weights()
+    monkeypatch.setattr("agent.vision.process.REST_S", 0.3)
+    seen = cv2.imencode(".jpg", picture(still(tmp_path / "x.png")))[1].tobytes()
+    states: list[CameraState] = []
+    eyes = Vision(Camera(source="none"), Face(), Images(), SystemClock(), None, states.append)
+    with contextlib.closing(eyes):
+        for _ in range(2):
+            assert eyes.compare(card(), seen).result is FaceResult.PASSED
+            until(lambda: children_of(os.getpid()) == [] and not eyes._ready.is_set())
+    assert [state.code for state in states] == ["E2101"] * 2, "once for each child"
+    assert "W2304" not in caplog.text, "nothing died"
+
+
+def test_no_camera_is_opened_where_none_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("agent.vision.camera.open_camera", lambda source, *_: opened.append(source))
+    camera = LiveCamera("none", View(1, 1, 0, False), None, lambda *_: None)
+    camera.close()
+    assert opened == []
 
 
 def test_a_child_that_hangs_is_killed_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,10 @@ class LiveCamera:
         return newest if newest is not None and newest.at > moment else None
 
     def _run(self) -> None:
+        if self._source == "none":
+            # Beside a kiosk that has the camera itself: there is nothing to look for, now or later.
+            self._say(False, "E2101", {"source": "none", "reason": "not there"})
+            return
         failures = 0
         while not self._closing:
             try:

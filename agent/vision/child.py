@@ -58,12 +58,19 @@ class Child:
         encode = partial(encoded, limits=limits)
         observer = Observer(camera, loaded, face, encode, self._abandoned, self._look)
         self._send(Message("ready"))
-        while True:
-            request = self._requests.get()
+        while request := self._next(start.values["rest_after_s"]):
             if request.kind == "compare":
                 self._compare(loaded, face, request)
             else:
                 self._serve(camera, observer, face, encode, request)
+
+    def _next(self, rest_after_s: float | None) -> Message | None:
+        """Return the next request; None, and word of it, when none came for a while where that is the end."""
+        try:
+            return self._requests.get(timeout=rest_after_s)
+        except queue.Empty:
+            self._send(Message("rests"))
+            return None
 
     def _serve(
         self, camera: LiveCamera, observer: Observer, face: Face, encode: Encode, request: Message

@@ -28,6 +28,8 @@ PREVIEW_S = 1.0
 START_S = 15.0
 #: Pauses before a child that died is started again; the last one repeats.
 RESTART_S = (0.2, 1.0, 3.0, 10.0)
+#: A child without a camera only compares what came late: asked for nothing for so long, it ends.
+REST_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Vision:
         self._previewing = threading.Lock()
         self._ready, self._closing = threading.Event(), threading.Event()
         self._replacing = threading.Event()
+        self._wanted, self._resting = threading.Event(), False
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep_running, name="vision", daemon=True)
@@ -103,6 +106,7 @@ class Vision:
         Whoever asks starts them as well: where nobody is looked at, there is no child until somebody does.
         """
         with self._lock:
+            self._wanted.set()
             if self._thread.ident is None and not self._closing.is_set():
                 self._thread.start()
 
@@ -206,6 +210,7 @@ class Vision:
     def close(self) -> None:
         """End the child; an attempt under way ends with E2301."""
         self._closing.set()
+        self._wanted.set()
         self._kill()
         if self._thread.is_alive():
             self._thread.join()
@@ -219,6 +224,11 @@ class Vision:
             self._run_once()
             self._ready.clear()
             self._answers.put(None)
+            if self._resting:
+                self._resting = False
+                self._wanted.wait()
+                self._replacing.clear()
+                continue
             if self._closing.is_set():
                 return
             if self._replacing.is_set():
@@ -259,6 +269,11 @@ class Vision:
         values = message.values
         if message.kind == "ready":
             self._ready.set()
+        elif message.kind == "rests":
+            # Whoever asks at this very moment is told E2301, and asks again as after any other death.
+            self._wanted.clear()
+            self._ready.clear()
+            self._resting = True
         elif message.kind == "observed":
             self._answers.put(message)
         elif message.kind == "camera":
@@ -303,6 +318,7 @@ def _settings(camera: Camera, face: Face, images: Images, password: str | None) 
             "mirror": camera.mirror,
             "password": password,
         },
+        "rest_after_s": REST_S if camera.source == "none" else None,
         "face": face.model_dump(mode="json"),
         "images": images.model_dump(),
     }
