@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Mapping
@@ -171,7 +172,8 @@ def read_secret(secret: Secret, name: str, env: Mapping[str, str] = os.environ) 
     """Return a secret's bytes without a trailing line end.
 
     `name` is the configuration key, for the error: E7201 not there, E7202 readable by others, E7203
-    empty or too large, E7204 a credential is named but systemd passed none, E7210 no line of text.
+    empty or too large, E7204 a credential is named but systemd passed none, E7209 it is encrypted and
+    cannot be decrypted here, E7210 no line of text.
     """
     content = _secret(secret, name, env)
     # Notepad's mark, a blank behind what was pasted: invisible, and every signature would be wrong.
@@ -212,13 +214,24 @@ def _kept(credential: str, name: str) -> bytes | None:
         os.seteuid(acting)
 
 
+def refuse_undecryptable(path: Path, name: str) -> None:
+    """Refuse an encrypted credential where systemd is older than 250: AgentError E7209.
+
+    Such a systemd has no systemd-creds, passes LoadCredentialEncrypted= over with a warning and starts the
+    service without the secret.
+    """
+    if path.suffix == ENCRYPTED and path.exists() and shutil.which("systemd-creds") is None:
+        raise AgentError("E7209", key=name, path=path)
+
+
 def _decrypted(path: Path, credential: str, name: str) -> bytes:
     """Return what systemd-creds encrypted to this machine."""
+    refuse_undecryptable(path, name)
     command = ["systemd-creds", "decrypt", f"--name={credential}", str(path), "-"]
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=DECRYPT_S)
     except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "strerror", None) or "systemd-creds decrypt"
+        reason = getattr(error, "strerror", None) or "systemd-creds cannot decrypt it"
         raise AgentError("E7201", key=name, path=path, reason=reason) from error
     return _trimmed(done.stdout, path, name)
 

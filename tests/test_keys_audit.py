@@ -86,6 +86,23 @@ def test_a_credential_is_read_from_systemds_folder_and_missed_without_it(tmp_pat
         keys.read_secret(Secret(credential="other"), "k", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
+def test_an_encrypted_credential_is_refused_by_name_where_systemd_cannot_decrypt_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ubuntu 22.04 has systemd 249; the file that is there must not be told as one that is not."""
+    monkeypatch.setattr(keys, "SECRETS", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "ticket.cred").write_bytes(b"sealed by another systemd")
+    with pytest.raises(AgentError, match="E7209"):
+        keys.read_secret(Secret(credential="ticket"), "platform.authorization", {})
+    tool = tmp_path / "bin/systemd-creds"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    tool.chmod(0o755)
+    with pytest.raises(AgentError, match="E7201"):
+        keys.read_secret(Secret(credential="ticket"), "platform.authorization", {})
+
+
 def trail(folder: Path) -> Audit:
     return Audit(folder / "audit.jsonl", KEY, SystemClock())
 

@@ -273,6 +273,16 @@ def test_setting_up_without_rights_without_secrets_and_with_a_unit_that_fails(
     monkeypatch.setattr(keys, "SECRETS", tmp_path / "secrets")
     with pytest.raises(AgentError, match="E7208"):
         setup._take_secrets(Settings(), config)
+    # Encrypted for a systemd that knows how to decrypt it: not handed over by one that does not.
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/ticket.cred").touch()
+    with monkeypatch.context() as bare:
+        bare.setenv("PATH", str(tmp_path / "none"))
+        with pytest.raises(AgentError, match="E7209"):
+            setup._take_secrets(Settings(), config)
+        (tmp_path / "secrets/ticket").touch()
+        setup._take_secrets(Settings(), config)
+        (tmp_path / "secrets/ticket").unlink()
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("systemctl", "journalctl"):

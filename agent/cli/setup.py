@@ -98,11 +98,15 @@ def let_the_service_read(path: Path) -> bool:
 
 
 def _take_secrets(settings: Settings, config: Config) -> None:
-    """Ask for each secret that is named and not there. AgentError E7208 where nobody can be asked."""
+    """Ask for each secret that is named and not there.
+
+    AgentError E7208 where nobody can be asked, E7209 for one that systemd could not hand over.
+    """
     named = dropins.credentials(config)
-    missing = {
-        name: named[name] for name, path in dropins.sources(named, keys.SECRETS).items() if not path.exists()
-    }
+    files = dropins.sources(named, keys.SECRETS)
+    for name, path in files.items():
+        keys.refuse_undecryptable(path, named.get(name, "keys.seal"))
+    missing = {name: named[name] for name, path in files.items() if not path.exists()}
     unasked = [key for key in missing.values() if key not in keys.TYPED or not sys.stdin.isatty()]
     if unasked:
         raise AgentError("E7208", keys=", ".join(unasked), folder=keys.SECRETS)
