@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from outbox_support import NAME, NUMBER, PICTURES, verification
 
 from agent.catalogue import AgentError
+from agent.cli import page
 from agent.cli.main import cli
 from agent.clock import SystemClock
 from agent.console import Page, held
@@ -395,6 +396,37 @@ def test_the_desktop_entry_calls_a_command_that_there_is() -> None:
     verb = cli.get_command(click.Context(cli), arguments[0])
     assert verb is not None
     assert verb.make_context(arguments[0], arguments[1:]).params["kiosk"] is True
+
+
+#: What Ubuntu 22.04 and 24.04 install as /usr/bin/firefox.
+STUB = '#!/bin/sh\nif ! [ -x /snap/bin/firefox ]; then\n    exit 1\nfi\nexec /snap/bin/firefox "$@"\n'
+
+
+def test_a_browser_that_is_a_snap_is_given_a_file_that_it_may_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = {
+        "firefox": STUB,
+        "snap/bin/chromium": "\x7fELF, the snap command",
+        "firefox-esr": "#!/bin/sh\n",
+    }
+    for name, content in programs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{tmp_path / 'snap/bin'}")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    for browser in ("firefox", "chromium"):
+        for code in ("first", "second"):
+            entrance = page._entrance(f"http://127.0.0.1/open#{code}", page._readable_for(browser))
+            assert entrance.parent == tmp_path / "home/snap" / browser / "common"
+            assert entrance.stat().st_mode & 0o777 == 0o600
+            assert code in entrance.read_text()
+            assert list(entrance.parent.iterdir()) == [entrance], "an address that was used does not stay"
+    assert page._readable_for("firefox-esr") == runtime
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_facts() -> None:

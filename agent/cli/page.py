@@ -1,13 +1,16 @@
 """`page`: opens the registrar's page in a browser. The desktop entry calls it.
 
 The one-time code never stands on a command line, where every account of the PC could read it: the browser is
-given a file of mode 0600 that leads on to the page.
+given a file of mode 0600 that leads on to the page. It lies in a folder that the browser may read: a snap, as
+which Ubuntu brings its browsers, reads nothing in the session's runtime folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -29,6 +32,11 @@ BROWSERS: Mapping[str, Sequence[str]] = {
     "firefox": ("--kiosk",),
     "xdg-open": (),
 }
+#: A snap's command, or the script that Ubuntu puts in its place below /usr/bin.
+_SNAP = re.compile(r"/snap/bin/([a-z0-9-]+)")
+#: Such a script is short.
+_SCRIPT_BYTES = 4096
+_ENTRANCE = "kiosk-agent-"
 
 
 def register(group: click.Group) -> None:
@@ -54,7 +62,7 @@ def page(settings: Settings, kiosk: bool, browser: str | None, only_print: bool,
     elif only_print:
         click.echo(address)
     else:
-        entrance = _entrance(address)
+        entrance = _entrance(address, _readable_for(command[0]))
         # Takes this process's place: the desktop sees one program start, and end with the browser.
         os.execvp(command[0], [*command, entrance.as_uri()])  # noqa: S606 -- no shell is wanted
 
@@ -72,12 +80,33 @@ def _command(browser: str | None, *, kiosk: bool) -> list[str]:
     raise AgentError("E8412", looked_for=", ".join(BROWSERS))
 
 
-def _entrance(address: str) -> Path:
+def _snap(command: str) -> str | None:
+    """Return the snap that a browser's command starts, None when it is an ordinary program."""
+    found = Path(shutil.which(command) or command)
+    head = b""
+    with contextlib.suppress(OSError), found.open("rb") as file:
+        head = file.read(_SCRIPT_BYTES)
+    script = head.decode("utf-8", errors="replace") if head.startswith(b"#!") else ""
+    named = _SNAP.search(f"{found}\n{script}")
+    return named[1] if named else None
+
+
+def _readable_for(command: str) -> Path:
+    """Return a folder of this account's that the browser may read."""
+    if snap := _snap(command):
+        folder = Path.home() / "snap" / snap / "common"
+        folder.mkdir(parents=True, exist_ok=True)
+        # It outlives the session, and with it every address that was used before.
+        for earlier in folder.glob(f"{_ENTRANCE}*.html"):
+            earlier.unlink(missing_ok=True)
+        return folder
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+
+
+def _entrance(address: str, folder: Path) -> Path:
     """Write the file that leads to the page; nobody else can read it."""
-    folder = os.environ.get("XDG_RUNTIME_DIR")
-    descriptor, name = tempfile.mkstemp(
-        prefix="kiosk-agent-", suffix=".html", dir=folder if folder and Path(folder).is_dir() else None
-    )
+    descriptor, name = tempfile.mkstemp(prefix=_ENTRANCE, suffix=".html", dir=folder)
     path = Path(name)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(
