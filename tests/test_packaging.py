@@ -214,6 +214,37 @@ def test_a_purge_that_nobody_answers_destroys_nothing_and_says_so(bundle: Path, 
     assert "未销毁任何数据" in done.stderr
 
 
+def removed(tmp_path: Path, commands: Path, stats: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Let dpkg remove the package; `stats`: the program's answer. Return what was said, and what a purge goes by."""
+    state, systemd = tmp_path / "state", tmp_path / "systemd"
+    state.mkdir()
+    systemd.mkdir()
+    (state / "outbox.db").touch()
+    stand_in(commands, "systemctl", f'[ "$1" != stop ] || >{tmp_path}/stopped')
+    stand_in(commands, "kiosk-agent", stats)
+    text = (PACKAGING / "debian/prerm").read_text("utf-8")
+    text = text.replace(". /usr/lib/kiosk-agent/versions.sh", VERSIONS.read_text("utf-8"))
+    for place, ours in (("/var/lib/kiosk-agent", state), ("/run/systemd/system", systemd)):
+        text = text.replace(place, str(ours))
+    return sh(commands, text, "prerm", "remove"), (state / "waiting-at-removal").read_text("ascii").strip()
+
+
+def test_what_the_desk_keeps_until_the_service_stops_is_no_purge_s_to_destroy(
+    tmp_path: Path, commands: Path
+) -> None:
+    meanwhile = f"[ -e {tmp_path}/stopped ] && n=1 || n=0; printf '{{\\n \"ready\": %s,\\n}}\\n' $n"
+    done, waiting = removed(tmp_path, commands, meanwhile)
+    assert (done.returncode, waiting) == (0, "1"), done.stderr
+    assert "还有 1 条记录未送达平台" in done.stdout
+
+
+def test_where_nobody_can_count_what_waits_it_says_so_in_words(tmp_path: Path, commands: Path) -> None:
+    done, waiting = removed(tmp_path, commands, "exit 78")
+    assert (done.returncode, waiting) == (0, "unknown"), done.stderr
+    assert "数量未知的记录" in done.stdout
+    assert "an unknown number of records" in done.stdout
+
+
 def test_a_version_that_cannot_be_laid_down_whole_is_not_there_at_all(tmp_path: Path, commands: Path) -> None:
     """A full disk while an upgrade copies: the function is asked for its outcome, where `set -e` does not hold."""
     base = tmp_path / "base"

@@ -200,9 +200,13 @@ waiting_now() {
 
 # say_waiting NUMBER: that what waits is kept.
 say_waiting() {
-    [ "$1" != 0 ] || return 0
-    say "还有 $1 条记录未送达平台；数据保留在 /var/lib/kiosk-agent，重新安装后继续上传。"
-    say "$1 records wait for the platform; they are kept, and go on once it is installed again."
+    case "$1" in
+    0) return 0 ;;
+    unknown) zh='数量未知的' en='an unknown number of' ;;
+    *) zh="$1 条" en=$1 ;;
+    esac
+    say "还有 ${zh}记录未送达平台；数据保留在 /var/lib/kiosk-agent，重新安装后继续上传。"
+    say "$en records wait for the platform; they are kept, and go on once it is installed again."
 }
 
 # destroy: keys first, and overwritten: without them nothing that is left on the disk can be read.
