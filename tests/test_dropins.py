@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from admin_support import open_way
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,8 @@ from agent.catalogue import AgentError
 from agent.cli import setup as verb
 from agent.cli.main import cli
 from agent.config import Config
+from agent.ops.access import acting_as
+from drivers.access import Account
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
@@ -132,6 +135,28 @@ def test_a_dry_run_shows_each_file_and_changes_nothing(tmp_path: Path) -> None:
     assert "W8311" in named.stderr
     assert "IPAddressDeny" not in named.stdout
     assert "E8312" in setup("--dry-run", "--resolve", "--config", str(path)).stderr
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="acting as another account needs root")
+def test_who_may_not_see_the_secrets_is_told_to_use_sudo_and_may_look_at_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_way(tmp_path)
+    monkeypatch.setattr(keys, "SECRETS", tmp_path / "secrets")
+    keys.SECRETS.mkdir(mode=0o700)
+    (tmp_path / "config.yaml").write_bytes(EXAMPLE.read_bytes())
+    arguments = ["setup", "--config", str(tmp_path / "config.yaml")]
+    CliRunner().invoke(cli, [*arguments, "--dry-run"])  # all that is imported, while it may be read
+    with acting_as(Account("registrar", 64321, frozenset({64321}))):
+        refused = CliRunner().invoke(cli, arguments)
+        shown = CliRunner().invoke(cli, [*arguments, "--dry-run"])
+    assert isinstance(refused.exception, AgentError), refused.exception
+    assert refused.exception.code == "E8310"
+    assert (shown.exception, f"LoadCredential=esb_ticket:{keys.SECRETS}/esb_ticket\n" in shown.stdout) == (
+        None,
+        True,
+    )
 
 
 def test_without_a_running_systemd_setup_says_that_nothing_was_started(

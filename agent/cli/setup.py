@@ -36,13 +36,13 @@ def register(group: click.Group) -> None:
 def setup(settings: Settings, resolve: bool, no_start: bool, dry_run: bool) -> None:
     """按配置准备并启动服务（密钥、地址清单） / prepare the service by the configuration, start it."""
     config = settings.config()
+    if os.geteuid() != 0 and not dry_run:
+        raise AgentError("E8310")
     files = _dropins(settings, config, resolve=resolve)
     if dry_run:
         for name, text in files.items():
             click.echo(f"# {dropins.FOLDER / name}\n{text or '# -'}")
         return
-    if os.geteuid() != 0:
-        raise AgentError("E8310")
     let_the_service_read(settings.config_path)
     _take_secrets(settings, config)
     for name, written in files.items():
