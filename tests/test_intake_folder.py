@@ -25,7 +25,7 @@ from agent.clock import SystemClock
 from agent.heartbeat import Heartbeat
 from agent.intake import fetch
 from agent.intake import folder as watched
-from agent.intake.folder import QUARANTINE, SETTLE_S, Folder
+from agent.intake.folder import AT_ONCE, QUARANTINE, SETTLE_S, Folder
 from agent.intake.keeping import Intake, Parts
 from agent.outbox import Outbox
 from agent.ownership import Ownership, owning
@@ -169,6 +169,29 @@ def test_a_file_that_may_not_be_read_does_not_stop_those_behind_it(
         site.round()
     assert caught.value.code == "E8531"
     assert (site.names(), site.kept()) == (["a.json"], 1)
+
+
+def test_nor_do_as_many_of_them_as_one_look_takes(site: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = fetch.content
+
+    def forbidden(name: Path, limit: int) -> bytes:
+        if name.name.startswith("a"):
+            raise PermissionError(13, "Permission denied")
+        return content(name, limit)
+
+    monkeypatch.setattr(fetch, "content", forbidden)
+    for number in range(AT_ONCE):
+        site.drop(f"a{number:02}.json", {})
+    site.drop("b.json", submission())
+    for _ in range(2):
+        with pytest.raises(AgentError, match="E8531"):
+            site.round()
+    assert (len(site.names()), site.kept()) == (AT_ONCE, 1)
+    monkeypatch.setattr(fetch, "content", content)
+    site.drop("c.json", submission())
+    site.round()
+    site.round()
+    assert (site.names(), site.kept()) == ([], 2), "what may be read again is taken as well"
 
 
 @pytest.mark.parametrize("code", ["E3101", "E3102", "E3103"])

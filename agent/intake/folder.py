@@ -72,6 +72,8 @@ class Folder:
         self._intake = intake
         self._folder = folder
         self._looks: dict[str, _Look] = {}
+        #: Files with trouble of their own: they come last, or a look full of them would be all there is.
+        self._stuck: dict[str, Stamp] = {}
         self._told: str | None = None
 
     def run(self, heartbeat: Heartbeat, stop: threading.Event) -> None:
@@ -93,17 +95,19 @@ class Folder:
         """Look at each file once, oldest first. AgentError for trouble of our own: what is there stays."""
         found = self._found()
         self._looks = {name: look for name, look in self._looks.items() if name in found}
+        self._stuck = {name: stamp for name, stamp in self._stuck.items() if found.get(name) == stamp}
         trouble = None
-        for name in sorted(found, key=lambda name: (found[name], name))[:AT_ONCE]:
+        for name in sorted(found, key=lambda name: (name in self._stuck, found[name], name))[:AT_ONCE]:
             if stop.is_set():
                 return
             try:
                 with heartbeat.silence(FILE_S):
                     self._look(name, found[name])
+                self._stuck.pop(name, None)
             except AgentError as error:
                 if error.code not in ITS_OWN:
                     raise
-                trouble = error
+                self._stuck[name], trouble = found[name], error
         self._intake.quarantined = self._waiting()
         if trouble is not None:
             raise trouble
