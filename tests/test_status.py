@@ -18,6 +18,7 @@ from agent.board import MAX_EVENTS, Board
 from agent.catalogue import AgentError
 from agent.cli import status as words
 from agent.cli.main import cli
+from agent.cli.options import Settings
 from agent.clock import SystemClock
 from agent.journal import message_id
 from agent.ops import conditions, status
@@ -173,6 +174,20 @@ def test_explain_tells_who_mends_it_and_what_to_do_without_anything_running() ->
     unknown = runner.invoke(cli, ["explain", "E0000"]).exception
     assert isinstance(unknown, AgentError)
     assert unknown.code == "E8106"
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_line_of_status_says_a_thing_once(lang: str) -> None:
+    said = {
+        (state, code): words._state({"state": state, "code": code}, {}, Settings(lang=lang))
+        for state in ("ready", "busy", "attention")
+        for code in ("I1001", "I1002", "I1007", "I3001")
+    }
+    for word in ("ready", "可以刷卡", "working", "正在处理"):
+        assert all(text.count(word) <= 1 for text in said.values()), word
+    for here in ("可以刷卡", "next card", "lay"):
+        assert here not in said["ready", "I1007"], "there is no reader here"
+    assert said["ready", "I1001"] == ("就绪 可以刷卡" if lang == "zh" else "ready for the next card")
 
 
 POSTED = re.compile(r'\bpost\(\s*"(\w+)"(?:,\s*state="(\w+)")?')

@@ -207,7 +207,11 @@ def test_what_doctor_saw_has_a_name_in_chinese() -> None:
         dicts = [one for value in found for one in ast.walk(value) if isinstance(one, ast.Dict)]
         names |= {key.value for one in dicts for key in one.keys if isinstance(key, ast.Constant)}
     assert len(names) > 20
-    of_a_problem = {"code", "severity", "who", "title", "do"} | {"topics", "told", "face"}  # and of a report
+    of_a_problem = {"code", "facts", "severity", "who", "title", "do"} | {
+        "topics",
+        "told",
+        "face",
+    }  # and of a report
     assert names - of_a_problem <= set(doctor_words.FACTS) | SHOWN | {"epoch"}
     texts = [*doctor_words.FACTS.values(), *doctor_words.LABELS.values(), *doctor_words.VALUES.values()]
     assert [text for text in texts if text.isascii()] == ["Python", "TLS"]

@@ -47,7 +47,7 @@ TOPICS = {
 PAGE_ONLY = {"desk", "hint"}
 STATES = {
     "ok": ("正常", "ok"),
-    "ready": ("可以刷卡", "ready"),
+    "ready": ("就绪", "ready"),
     "busy": ("正在处理", "busy"),
     "attention": ("需要处理", "attention"),
     "down": ("故障", "down"),
@@ -221,4 +221,6 @@ def _state(state: Mapping[str, Any], report: Mapping[str, Any], settings: Settin
         again = shown(state["next_try"])
         text += f"，下次尝试 {again}" if lang == "zh" else f", next try {again}"
     said = str(state.get("state") or state.get("result") or "")
-    return f"{settings.words(STATES.get(said, (said, said)))} {text}".strip()
+    word = settings.words(STATES.get(said, (said, said)))
+    # "ready: ready for the next card" says one thing twice.
+    return text if word and text.startswith(word) else f"{word} {text}".strip()

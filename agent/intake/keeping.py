@@ -76,7 +76,7 @@ class Intake:
         self._hindrance: AgentError | None = None
         self._folder_trouble: AgentError | None = None
         self._post()
-        self._show("I1001")
+        self._show("I1007")
 
     def keep(self, data: Any, folder: Path | None = None) -> Kept:
         """Check and keep one submission; when this returns, the record is durable.
