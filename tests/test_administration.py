@@ -6,9 +6,12 @@ import json
 import os
 import pwd
 import shutil
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -224,6 +227,20 @@ def test_a_failed_verification_is_not_purged_before_it_arrived(site: Site) -> No
     assert answered(site, "outbox", "purge", "--yes")["erased"] == 0
     assert answered(site, "outbox", "show", first)["person"] is None
     assert answered(site, "outbox", "show", kept)["person"]["result"] == "failed"
+
+
+@pytest.mark.parametrize("hours", [-1, 3, 23, 25, 24 * 400])
+def test_a_purge_erases_what_was_finished_whatever_the_clock_said_then(site: Site, hours: int) -> None:
+    """The clock was put back by hand since: what was finished lies in the future."""
+    with owned(site) as own:
+        record = put(own, verification())
+        deliver(own)
+        at = own.clock.now() + timedelta(hours=hours)
+    with closing(sqlite3.connect(Path(load(site.config).state_dir) / "outbox.db")) as connection:
+        connection.execute("UPDATE record SET finished_at = ?", (int(at.timestamp() * 1000),))
+        connection.commit()
+    assert answered(site, "outbox", "purge", "--yes")["erased"] == 1
+    assert answered(site, "outbox", "show", record)["person"] is None
 
 
 def test_verify_reads_everything_and_a_mended_record_returns(site: Site) -> None:

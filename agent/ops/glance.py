@@ -1,9 +1,9 @@
 """A look at an outbox that nobody owns, for `status` while the daemon is down: no key, no record touched.
 
 The lock is held meanwhile, so that no daemon starts into the look. What a killed daemon left in the
-write-ahead log belongs to the records - the newest of them may stand nowhere else - so the file is opened
-read-only in SQLite's own way: never `immutable`, which passes over the log, and never around the locks. The
-index that SQLite makes anew for that is a file, and must belong to the service's user: root acts as that.
+write-ahead log belongs to the records - the newest of them may stand nowhere else - so beside a log the file
+is opened read-only in SQLite's own way: `immutable`, which passes over a log, only where there is none. The
+index that SQLite makes anew for a log is a file, and must belong to the service's user: root acts as that.
 """
 
 from __future__ import annotations
