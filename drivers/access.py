@@ -6,6 +6,7 @@ service's eyes.
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -64,6 +65,23 @@ def may_use(mode: int, owner: int, group: int, uid: int, groups: Collection[int]
     if group in groups:
         return mode & (both >> 3) == both >> 3
     return mode & (both >> 6) == both >> 6
+
+
+def unusable(folder: Path, account: Account | None = None) -> str | None:
+    """Return what keeps an account, ourselves without one, from emptying a folder; None when nothing does."""
+    try:
+        status = folder.stat()
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return os.strerror(errno.EROFS)
+    except OSError as error:
+        return error.strerror
+    if not stat.S_ISDIR(status.st_mode):
+        return os.strerror(errno.ENOTDIR)
+    if account is None or account.uid == os.geteuid():
+        may = os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
+    else:
+        may = may_use(status.st_mode, status.st_uid, status.st_gid, account.uid, account.groups)
+    return None if may else os.strerror(errno.EACCES)
 
 
 def lacking(node: Path, account: Account | None = None) -> str | None:

@@ -84,7 +84,7 @@ def test_without_a_daemon_every_part_is_looked_at_and_with_one_it_is_asked(site:
         assert codes(alone) == set()
         assert alone["daemon"]["code"] == "W8602"
         assert alone["signature"]["facts"] == {"device": "0000777"}
-        assert {alone[check]["follows"] for check in ("intake", "desk")} == {"daemon"}
+        assert (alone["desk"]["follows"], alone["intake"]["ok"]) == ("daemon", True)
         assert alone["reader"]["facts"]["sam_id"].count("-") >= 3
         assert abs(int(alone["skew"]["facts"]["seconds"])) < 60
         with site.daemon() as daemon:

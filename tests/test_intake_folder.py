@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,10 +29,12 @@ from agent.intake import fetch
 from agent.intake import folder as watched
 from agent.intake.folder import AT_ONCE, QUARANTINE, SETTLE_S, Folder
 from agent.intake.keeping import Intake, Parts
+from agent.ops import devices
 from agent.outbox import Outbox
 from agent.ownership import Ownership, owning
 from agent.records import PictureKind
 from agent.vision.pictures import Pictures
+from drivers import access
 
 
 class StandingClock(SystemClock):
@@ -105,6 +109,30 @@ def test_a_file_is_kept_and_then_deleted_and_the_same_again_is_the_same(site: Dr
     site.round()
     assert (site.names(), site.aside(), site.kept()) == ([], [], 2)
     assert site.own.audit.count("record.accepted") == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another account's folder")
+def test_a_folder_that_cannot_be_emptied_is_told_before_the_first_file_comes(site: Dropping) -> None:
+    site.path.chmod(0o755)  # root's: whoever else may look, and take nothing away
+    site.round()
+    nobody = access.Account("nobody", 65534, frozenset({65534}))
+    assert devices.drop_folder(site.parts.config(), access.ourselves()) == (None, {})
+    code, facts = devices.drop_folder(site.parts.config(), nobody)
+    assert (code, facts["reason"]) == ("E8531", os.strerror(errno.EACCES))
+
+
+def test_so_is_one_on_a_read_only_file_system_and_its_results_are_kept(
+    site: Dropping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit's sandbox makes it so where `setup` was not run again: the mode of the folder does not show it."""
+    real, read_only = os.statvfs, SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "statvfs", lambda path: read_only if path == site.path else real(path))
+    for number in range(2):
+        with pytest.raises(AgentError, match="E8531") as told:
+            site.round()
+        assert told.value.facts["reason"] == os.strerror(errno.EROFS)
+        assert site.kept() == number
+        site.drop("a.json", submission())
 
 
 def test_nothing_is_deleted_before_it_is_durable(site: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:

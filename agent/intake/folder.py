@@ -30,6 +30,7 @@ from agent.intake.keeping import THEIRS, Intake, Parts
 from agent.intake.pictures import Forbidden
 from agent.intake.reading import parsed
 from agent.vision.pictures import LIMIT_S
+from drivers.access import unusable
 
 log = logs.get(__name__)
 
@@ -109,6 +110,9 @@ class Folder:
                     raise
                 self._stuck[name], trouble = found[name], error
         self._intake.quarantined = self._waiting()
+        # Not only when a file comes that cannot be taken away: that may be tonight.
+        if trouble is None and (reason := unusable(self._folder)) is not None:
+            trouble = AgentError("E8531", path=self._folder, reason=reason)
         if trouble is not None:
             raise trouble
 

@@ -1,4 +1,4 @@
-"""What `doctor` looks at on reader, photo decoder, camera and face models.
+"""What `doctor` looks at on reader, photo decoder, camera, face models and drop folder.
 
 While the daemon runs it holds the devices and is asked; each is opened here for a moment where none does.
 """
@@ -16,7 +16,7 @@ from agent import decoding, keys
 from agent.clock import SystemClock
 from agent.config.schema import Config
 from agent.face import weights
-from agent.ops.checking import Found
+from agent.ops.checking import GOOD, Found
 from agent.vision.pictures import Pictures
 from drivers import access, camera, photo
 from drivers.access import Account
@@ -34,6 +34,13 @@ PICTURE_S = 6.0
 _DOTS = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 70, 0, 54, 40, 2, 2, 1, 24, 0, 16, 0, 0, 0, 0) + bytes(16)
 #: How a decoder that works says that a blank block holds no photograph: by anything but a crash.
 _REFUSAL = re.compile(r"no picture|its picture|refused the block|empty picture|ended with status \d")
+
+
+def drop_folder(config: Config, account: Account) -> Found:
+    """Say whether the service may empty the folder into which a kiosk drops its results."""
+    folder = config.intake.folder
+    reason = None if folder is None else access.unusable(Path(folder), account)
+    return GOOD if reason is None else ("E8531", {"path": folder, "reason": reason})
 
 
 def reader_port(config: Config, account: Account, *, daemon: bool) -> Found:

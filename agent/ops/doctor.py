@@ -36,6 +36,7 @@ PROBES = {
     "camera": "looks for cameras, and for who holds them",
     "picture": "without a daemon: opens the camera",
     "pictures": "starts the process that looks at pictures",
+    "intake": "without a daemon: looks at the drop folder",
     "models": "reads the face models whole",
     "name": "asks the name server",
     "line": "connects to the platform",
@@ -142,7 +143,8 @@ class Doctor:
             Check("pictures", devices.pictures),
             Check("models", partial(devices.models, config)),
             self._condition("face", ("database",)),
-            *(self._condition(name) for name in ("intake", "desk")),
+            self._condition("intake", instead=lambda: devices.drop_folder(config, account)),
+            self._condition("desk"),
         ]
 
     def _way(self) -> list[Check]:

@@ -31,7 +31,7 @@ from drivers.access import Account
 
 #: What `intake.form` says of a mapping that there is not.
 _NO_FILE = frozenset({"E6002", "E6051"})
-_DENIED = os.strerror(errno.EACCES)
+_DENIED, _READ_ONLY = os.strerror(errno.EACCES), os.strerror(errno.EROFS)
 
 
 def configured(path: Path, env: Mapping[str, str] = os.environ) -> Config:
@@ -120,7 +120,7 @@ def _there(file: File, config: Config) -> Iterator[Finding]:
     for name, rights in (("folder", os.R_OK | os.W_OK | os.X_OK), ("pictures", os.R_OK | os.X_OK)):
         path = getattr(config.intake, name)
         reason = None if path is None else _hindrance(path, stat.S_ISDIR, rights)
-        if reason == _DENIED:
+        if reason in {_DENIED, _READ_ONLY}:
             yield file.find(f"intake.{name}", "E8531", path=path, reason=reason)
         elif reason is not None:
             yield file.find(f"intake.{name}", "E6056")
@@ -130,8 +130,6 @@ def _state_dir(file: File, state_dir: Path) -> Iterator[Finding]:
     """Look at the folder, or at the one in which it will be made; systemd makes its own by itself."""
     place = next(folder for folder in (state_dir, *state_dir.parents) if os.path.lexists(folder))
     reason = _hindrance(str(place), stat.S_ISDIR, os.W_OK | os.X_OK)
-    if reason is None and os.statvfs(place).f_flag & os.ST_RDONLY:
-        reason = os.strerror(errno.EROFS)
     made_by_systemd = state_dir == SERVICE_STATE != place
     if reason is not None and not (made_by_systemd and reason == _DENIED):
         yield file.find("state_dir", "E8302", path=str(place), reason=reason)
@@ -145,6 +143,8 @@ def _hindrance(path: str, kind: Callable[[int], bool], rights: int) -> str | Non
         return error.strerror
     if not kind(mode):
         return os.strerror(errno.ENOTDIR if kind is stat.S_ISDIR else errno.EINVAL)
+    if rights & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY:
+        return _READ_ONLY
     return None if os.access(path, rights, effective_ids=True) else _DENIED
 
 
