@@ -20,11 +20,12 @@ from pydantic import BaseModel
 
 from agent.catalogue import AgentError
 from agent.cli.main import cli
-from agent.config import Config, ConfigError, Finding, examine, load, shape
+from agent.config import Config, ConfigError, Finding, examine, load, rules, shape
 from agent.config.described import keys
 from agent.config.forms import FORMS
 from agent.config.schema import Section
 from agent.config.writing import config_file, in_force
+from agent.hmpt import client
 from agent.intake.form import Form
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
@@ -145,6 +146,9 @@ def changed(old: str, new: str) -> str:
             "u:p@10.0.0.1", "10.0.0.1?a=1", "10.0.0.1/esb?a=1", "10.0.0.1/#x", "10.0.0.1\\\\esb")],
         *[(changed("127.0.0.1:8080", host), []) for host in (
             "10.0.0.1", "[fd00::1]:80/esb", "esb.gx", "esb_1.gx.", "平台.gx:80/a/b/")],
+        *[(changed("127.0.0.1:8080", f"127.0.0.1:8080/esb{end}"), ["2:13 E6036"]) for end in (
+            "/machine/info", "/machine/info/", "/Machine/Info", "/verification/pregnant_woman/first")],
+        *[(changed("127.0.0.1:8080", f"127.0.0.1:8080{prefix}"), []) for prefix in ("/esb", "/machine", "/")],
         (GOOD.replace("  encrypt: true", "  encrypt: true\n  proxy: http://10.0.0.9:x"), ["7:10 E6032"]),
         (GOOD + "camera: {source: 'rtsp://[::1/live'}\n", ["15:18 E6032"]),
         (changed("manufacturer: M", "manufacturer: &a M"), ["10:17 E6012"]),
@@ -543,3 +547,7 @@ def test_any_value_of_any_key_is_taken_whole_or_told(
     for finding in findings:
         assert finding.place.line >= 1
         assert finding.line("zh").encode()
+
+
+def test_every_call_of_the_platform_is_known_where_its_address_is_checked() -> None:
+    assert set(rules.CALLS) == {client.REGISTER, client.VERIFY}

@@ -15,6 +15,8 @@ from drivers.camera_source import is_file_source
 
 #: Digits and dots alone are an address, never a name.
 _NUMBERS = re.compile(r"[0-9.]+")
+#: The platform's calls, which come behind `base_url`; the whole address of one is easily copied there.
+CALLS = ("/machine/info", "/verification/pregnant_woman/first")
 #: Of one part of a host's name.
 MAX_LABEL_CHARS = 63
 
@@ -52,6 +54,9 @@ def _addresses(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
         url = getattr(config.platform, key)
         if url is not None and not _leads_somewhere(url):
             yield ("platform", key), "E6032", {"key": f"platform.{key}"}
+    for call in CALLS:
+        if config.platform.base_url.rstrip("/").lower().endswith(call):
+            yield ("platform", "base_url"), "E6036", {"key": "platform.base_url", "path": call}
     try:
         urlsplit(config.camera.source)  # more is not said of it: a password in it may hold anything
     except ValueError:
