@@ -1,4 +1,4 @@
-"""A Debian system, really booted: built once with mmdebstrap, kept in the cache, started by systemd-nspawn.
+"""A Debian or Ubuntu, really booted: built once with mmdebstrap, kept in the cache, started by systemd-nspawn.
 
 Each system is an overlay: its own files in memory above a root that nobody changes. It has no network but its own
 loopback. Where systems cannot be booted - no root, tools that are missing, a sandbox that forbids it - `why_not`
@@ -36,6 +36,17 @@ OPTIONS = (
     "--dpkgopt=force-unsafe-io",
 )
 MEMORY = Path("/dev/shm")
+#: The word of a package's version -> what mmdebstrap calls that release.
+SUITES = {"debian12": "bookworm", "debian13": "trixie", "ubuntu2204": "jammy", "ubuntu2404": "noble"}
+#: The Ubuntus - mmdebstrap knows where they come from - and what building one takes besides: useradd, which every
+#: installed one has; for 22.04 a link from /lib to /usr/lib, which its installer makes and no package.
+UBUNTUS = {
+    "jammy": ("--include=passwd", "--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh"),
+    "noble": ("--include=passwd",),
+}
+#: Which release the package is built for and installed on. All but the first need their own Python: docs/testing.md.
+RELEASE = os.environ.get("TEST_RELEASE", "debian12")
+SUITE = SUITES[RELEASE]
 
 
 @contextlib.contextmanager
@@ -62,22 +73,23 @@ def why_not() -> str | None:
     if missing:
         return f"not installed: {', '.join(missing)}"
     try:
-        with machine("bookworm"):
+        with machine(SUITE):
             return None
     except (AssertionError, OSError, subprocess.SubprocessError) as error:
         return f"a system does not boot here: {str(error).strip()[-300:]}"
 
 
 def root(release: str) -> Path:
-    """Return the Debian root of that release, built when it is not in the cache yet."""
-    what = hashlib.sha256(repr((PACKAGES, OPTIONS)).encode()).hexdigest()[:8]
+    """Return the root of that release, built when it is not in the cache yet."""
+    options = (*OPTIONS, *UBUNTUS.get(release, ()))
+    what = hashlib.sha256(repr((PACKAGES, options)).encode()).hexdigest()[:8]
     folder = cache() / f"root-{release}-{what}"
     with (cache() / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             draft = folder.with_suffix(".new")
             shutil.rmtree(draft, ignore_errors=True)
-            command = ["mmdebstrap", "--variant=apt", "--format=directory", *OPTIONS]
+            command = ["mmdebstrap", "--variant=apt", "--format=directory", *options]
             command += [f"--include={','.join(PACKAGES)}", release, str(draft), *_sources(release)]
             built = subprocess.run(command, capture_output=True, text=True, check=False)
             assert built.returncode == 0, built.stderr[-2000:]
@@ -86,7 +98,9 @@ def root(release: str) -> Path:
 
 
 def _sources(release: str) -> list[str]:
-    """Return a source line for `release`, from wherever this machine's apt gets its Debian."""
+    """Return a source line for `release`, from wherever this machine's apt gets its Debian; none for an Ubuntu."""
+    if release in UBUNTUS:
+        return []
     fields = ("$(REPO_URI)", "$(CODENAME)", "$(ORIGIN)", "$(COMPONENT)")
     command = ["apt-get", "indextargets", "--format", " ".join(fields), "Created-By: Packages"]
     for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():

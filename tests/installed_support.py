@@ -22,6 +22,8 @@ ROOT = Path(__file__).parent.parent
 ETC = "etc/kiosk-agent"
 PORT = 8080
 LEDGER = "/run/platform/ledger"
+#: The Python that a release brings, where the tests let the package use it.
+BRINGS = {"debian12": (3, 11), "ubuntu2204": (3, 10), "ubuntu2404": (3, 12)}
 #: Lays cards down as a person does: the next one when this one was accepted, once more when nothing comes of it.
 REGISTRAR = f"""
 import pathlib, sys, time
@@ -61,11 +63,11 @@ for file in files:
 def package(release: str, out: Path) -> Path:
     """Build .deb and bundle for a release. Return the .deb, uncompressed: packing takes longest, proves nothing.
 
-    Debian 12's own Python when the tests run under the same minor version, else one that is taken along.
+    The release's own Python when the tests run under the same minor version, else one that is taken along.
     """
     command = [sys.executable, str(ROOT / "packaging/build.py"), "--compression", "none"]
     command += ["--release", release, "--out", str(out), "--work", str(out / "work"), "--cache", str(cache())]
-    if release != "debian12" or sys.version_info[:2] != (3, 11):
+    if sys.version_info[:2] != BRINGS.get(release):
         archive = python_dist(out)
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         command += ["--what", "deb", "--python-dist", str(archive), "--sha256", digest]
