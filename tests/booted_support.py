@@ -36,6 +36,10 @@ OPTIONS = (
     "--dpkgopt=force-unsafe-io",
 )
 MEMORY = Path("/dev/shm")
+#: Where control groups of systemd's kind are, on a machine of either version.
+HIERARCHIES = tuple(map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")))
+#: Enters groups, then becomes what follows.
+ENTER = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@"'
 #: The word of a package's version -> what mmdebstrap calls that release.
 SUITES = {"debian12": "bookworm", "debian13": "trixie", "ubuntu2204": "jammy", "ubuntu2404": "noble"}
 #: The Ubuntus - mmdebstrap knows where they come from - and what building one takes besides: useradd, which every
@@ -118,6 +122,9 @@ class Machine:
         self._console = folder / "console.log"
         self._release = release
         self._process: subprocess.Popen[bytes] | None = None
+        # Of its own: without them systems side by side share their services' groups, and end each other's processes.
+        mounted = (place for place in HIERARCHIES if (place / "cgroup.procs").exists())
+        self._groups = [place / f"booted-{folder.name}" for place in mounted]
         for path in (self.root, self.upper, folder / "work"):
             path.mkdir()
         below = ":".join(str(layer) for layer in [*layers, root(release)])
@@ -130,6 +137,9 @@ class Machine:
         command += ["--console=read-only", "--directory", str(self.root), *options, "--boot"]
         # systemd 256 and later start on a cgroup v2 hierarchy alone.
         env = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if self._release != "bookworm" else None
+        for group in self._groups:
+            group.mkdir(exist_ok=True)
+        command = ["sh", "-c", ENTER, "sh", *map(str, self._groups), "--", *command]
         with self._console.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env
@@ -227,6 +237,10 @@ class Machine:
         """End it; its files can be seen no longer, but lie in `upper`."""
         if self._process is not None:
             self.power_cut()
+        for group in self._groups:
+            for path, _, _ in os.walk(group, topdown=False):
+                with contextlib.suppress(OSError):  # the last of its processes is still going
+                    Path(path).rmdir()
         subprocess.run(["umount", "--lazy", str(self.root)], check=True)
 
 
