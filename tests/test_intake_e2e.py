@@ -139,17 +139,18 @@ def test_a_thousand_malformed_requests_do_not_stop_the_desk(tmp_path: Path) -> N
             hand.start()
         try:
             wait_for("they pour in", lambda: len(statuses) > 20)
-            # More than are wanted: a card that is taken away while the desk is busy is nobody's fault.
-            with kiosk.site.reader(20 * cards, 2.0):
+            # A card lies there until it is kept, however long that takes on a busy machine.
+            with kiosk.site.registrar(cards):
                 wait_for("the desk keeps its cards meanwhile", lambda: len(kiosk.site.kept()) >= cards)
                 wait_for("and they arrive", lambda: kiosk.site.kept() <= set(kiosk.site.accepted()))
             wait_for("a thousand were answered", lambda: len(statuses) >= wanted)
+            # While the desk works most are put off; the rest is looked at and refused.
+            wait_for("half a thousand were judged", lambda: statuses.count(400) > wanted // 2)
         finally:
             enough.set()
             for hand in hands:
                 hand.join(PATIENCE_S)
         assert set(statuses) <= {400, 429}
-        assert statuses.count(400) > wanted // 2
         assert kiosk.up()
         assert kiosk.post(submission()).status_code == 201
         assert daemon.terminate(STOP_S) == 0
