@@ -11,14 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hmpt_support import config
 from old_outboxes import write_version_1
-from outbox_support import PICTURES, SEAL_KEY, HandClock, open_outbox, receipt, verification
+from outbox_support import PICTURES, SEAL_KEY, HandClock, open_outbox, verification
+from state_support import delivered_by, state_settings
 
 from agent import keys
 from agent.catalogue import AgentError
-from agent.config.schema import Config
-from agent.outbox import SettleDelivered, owner, space
+from agent.outbox import owner, space
 from agent.outbox.pages import PageFile
 from agent.ownership import owning
 from agent.records import PictureKind, Verification
@@ -31,10 +30,6 @@ def _small_ballast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space, "BALLAST_BYTES", 4096)
 
 
-def settings(folder: Path) -> Config:
-    return config("http://127.0.0.1:1").model_copy(update={"state_dir": str(folder)})
-
-
 def filled(
     folder: Path, count: int, delivered: int = 0, *, keep_log: bool = False
 ) -> dict[str, Verification]:
@@ -43,7 +38,7 @@ def filled(
         HandClock(),
         [verification(at=HandClock().now() + timedelta(seconds=n)) for n in range(count)],
     )
-    with owning(settings(folder), clock) as own:
+    with owning(state_settings(folder), clock) as own:
         for number, one in enumerate(made):
             own.outbox.put(
                 one, {**PICTURES, PictureKind.FINGER: bytes(30_000)}, person=f"p{number}", holds={}
@@ -52,16 +47,7 @@ def filled(
         for _ in range(delivered):
             claim = own.outbox.claim(clock.now())
             assert claim is not None
-            own.outbox.note_attempt(
-                claim,
-                request_id=claim.id,
-                conventions_fingerprint="ab" * 8,
-                conventions_json="{}",
-                sm3_hex="00" * 32,
-                length=1,
-            )
-            own.outbox.settle(claim, SettleDelivered(receipt(claim.id)))
-            own.audit.append("record.delivered", who="uploader", target=claim.id)
+            delivered_by(own, claim)
         if keep_log:
             for name in ("outbox.db", "outbox.db-wal"):
                 shutil.copy(folder / name, folder / f"{name}.kept")
@@ -79,7 +65,7 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
 
 def reckoning(folder: Path, made: dict[str, Verification]) -> tuple[int, int]:
     """Open what is left; every record is there or named as lost. Return how many are readable, how many not."""
-    with owning(settings(folder), HandClock()) as own:
+    with owning(state_settings(folder), HandClock()) as own:
         readable = 0
         own.outbox.upkeep.scrub(10**9)
         counts = own.outbox.counts()
@@ -96,7 +82,7 @@ def reckoning(folder: Path, made: dict[str, Verification]) -> tuple[int, int]:
             else:
                 assert row.state in {"delivered", "quarantined"}
     # And once more: what was found is not found anew at each start.
-    with owning(settings(folder), HandClock()) as own:
+    with owning(state_settings(folder), HandClock()) as own:
         assert own.outbox.counts().accepted == len(made)
         assert own.outbox.salvaged is None
     return readable, counts.quarantined
@@ -150,14 +136,14 @@ def test_no_one_page_and_no_one_bit_takes_every_record_along(tmp_path: Path, tab
 
 def test_the_copy_of_an_epoch_key_follows_every_change_of_the_main_key(tmp_path: Path) -> None:
     made = filled(tmp_path, 3)
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         own.outbox.administration.rotate()
         kek = own.outbox.administration.rewrap(b"another main key" * 4)
         copies = [own.outbox.setting(f"epoch_key:{epoch}") for epoch in (1, 2)]
         assert [str(copy).partition(":")[0] for copy in copies] == [kek, kek]
         rows = own.outbox._owner.run(lambda c: c.execute("SELECT kek_id FROM epoch_key").fetchall())
         assert [row["kek_id"] for row in rows] == [kek, kek]
-        own.outbox.administration.rewrap(keys.load(settings(tmp_path)).seal)
+        own.outbox.administration.rewrap(keys.load(state_settings(tmp_path)).seal)
     # The rows are gone, the copies open everything, and both are there again.
     with closing(sqlite3.connect(tmp_path / "outbox.db")) as connection:
         connection.execute("DELETE FROM epoch_key")
@@ -212,7 +198,7 @@ def test_a_file_cut_to_nothing_names_every_record(tmp_path: Path) -> None:
 def test_an_old_copy_put_back_names_what_came_after_it(tmp_path: Path) -> None:
     made = filled(tmp_path, 3)
     shutil.copy(tmp_path / "outbox.db", tmp_path / "old")
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         later = verification(at=HandClock().now() + timedelta(hours=1))
         own.outbox.put(later, PICTURES, person="z", holds={})
         own.audit.append("record.accepted", who="station", target=later.id)
@@ -260,7 +246,7 @@ def test_a_salvage_cut_off_while_it_moves_the_files_aside_goes_on_with_both(
 
 def test_damage_met_while_running_is_salvaged_at_the_next_start(tmp_path: Path) -> None:
     made = filled(tmp_path, 5)
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
 
         def broken(_connection: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError("database disk image is malformed")
@@ -268,7 +254,7 @@ def test_damage_met_while_running_is_salvaged_at_the_next_start(tmp_path: Path) 
         with pytest.raises(AgentError, match="E3107"):
             own.outbox._owner.run(broken)
         assert own.outbox.damaged
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         assert own.outbox.salvaged is not None
         assert own.outbox.salvaged.records == 5
     assert reckoning(tmp_path, made) == (5, 0)
@@ -282,7 +268,7 @@ def test_a_lost_meta_row_is_rebuilt_from_beside_the_facts(tmp_path: Path) -> Non
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     owner.mark_damaged(tmp_path / "outbox.db")
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         assert own.outbox.salvaged is not None
         assert own.outbox.salvaged.rebuilt == 2
     assert reckoning(tmp_path, made) == (4, 0)
@@ -364,7 +350,7 @@ def _keyed(tmp_path: Path) -> None:
 def test_a_damaged_version_1_is_salvaged_into_the_newest(tmp_path: Path) -> None:
     records = write_version_1(tmp_path, 3)
     overwrite(tmp_path / "outbox.db", 0, bytes(16))
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         assert own.outbox.salvaged is not None
         assert [own.outbox.verification(record).id for record in records] == records
         assert own.outbox.counts().difference == 0

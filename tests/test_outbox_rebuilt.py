@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from outbox_support import HandClock
-from test_outbox_damage import filled, settings
+from state_support import state_settings
+from test_outbox_damage import filled
 
 from agent.outbox import SettleParked, owner, space
 from agent.ownership import Ownership, owning
@@ -46,7 +47,7 @@ def correct(own: Ownership, record: str) -> str:
 def close_three(folder: Path) -> dict[str, str]:
     """Leave three records, closed for each reason, and the successor of one. Return reason -> id."""
     made = list(filled(folder, 3))
-    with owning(settings(folder), HandClock()) as own:
+    with owning(state_settings(folder), HandClock()) as own:
         superseded = refused(own)
         given_up, moved = (record for record in made if record != superseded)
         give_up(own, given_up)
@@ -71,7 +72,7 @@ def test_what_was_closed_stays_closed_when_its_lost_row_is_rebuilt(
     caplog.set_level("INFO")
     ids = close_three(tmp_path)
     lose_rows(tmp_path, "state = 'discarded'")
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         assert own.outbox.salvaged is not None
         assert own.outbox.salvaged.rebuilt == 3
         rows = {reason: own.outbox.administration.row(record) for reason, record in ids.items()}
@@ -88,15 +89,15 @@ def test_what_was_closed_stays_closed_when_its_lost_row_is_rebuilt(
 
 def test_what_was_closed_stays_closed_when_an_old_copy_is_put_back(tmp_path: Path) -> None:
     made = list(filled(tmp_path, 2))
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         parked = refused(own)
     given_up = next(record for record in made if record != parked)
     shutil.copy(tmp_path / "outbox.db", tmp_path / "copy")
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         give_up(own, given_up)
         successor = correct(own, parked)
     (tmp_path / "copy").rename(tmp_path / "outbox.db")
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         rows = [own.outbox.administration.row(record).state for record in (given_up, parked, successor)]
         # The correction is lost with the copy's age: what it corrected waits for another one.
         assert rows == ["discarded", "parked", "quarantined"]
@@ -105,11 +106,11 @@ def test_what_was_closed_stays_closed_when_an_old_copy_is_put_back(tmp_path: Pat
 
 def test_closed_records_of_which_nothing_is_left_are_counted_as_closed(tmp_path: Path) -> None:
     close_three(tmp_path)
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         assert (
             own.outbox.upkeep.erase(timedelta(seconds=-1)) == 2
         )  # what was corrected stays until its successor goes
     lose_rows(tmp_path, "wrapped_key IS NULL")
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         counts = own.outbox.counts()
         assert (counts.accepted, counts.delivered, counts.discarded, counts.difference) == (4, 0, 3, 0)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hmpt_support import config
-from outbox_support import PICTURES, HandClock, receipt, verification
+from outbox_support import PICTURES, HandClock, verification
+from state_support import delivered_by, small_ballast, state_settings
 
 from agent.catalogue import AgentError
-from agent.config.schema import Config
-from agent.outbox import SettleDelivered, owner, space
+from agent.outbox import owner
 from agent.ownership import owning
 from agent.records import Hold, Verification
 
@@ -23,22 +21,16 @@ IDS = [f"a{number}" * 16 for number in range(4)]
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(space, "BALLAST_BYTES", 4096)
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-def settings(folder: Path) -> Config:
-    return config("http://127.0.0.1:1").model_copy(update={"state_dir": str(folder)})
+def _small() -> Iterator[None]:
+    with small_ballast():
+        yield
 
 
 def filled(folder: Path) -> dict[str, Verification]:
     """Leave a state directory with four records, the last of them held."""
     clock = HandClock()
     made = {name: verification(name, at=clock.now() + timedelta(seconds=at)) for at, name in enumerate(IDS)}
-    with owning(settings(folder), clock) as own:
+    with owning(state_settings(folder), clock) as own:
         for name, one in made.items():
             holds = {Hold.FIELD: "nation"} if name == IDS[3] else {}
             own.outbox.put(one, PICTURES, person=f"person {name}", holds=holds, content=f"content {name}")
@@ -59,22 +51,13 @@ def rot(folder: Path, table: str, needle: bytes, mask: int) -> None:
 
 def a_day(folder: Path, went: list[Verification]) -> None:
     """Do everything that reads records, and send what can be sent."""
-    with owning(settings(folder), HandClock()) as own:
+    with owning(state_settings(folder), HandClock()) as own:
         clock, outbox = own.clock, own.outbox
         outbox.upkeep.scrub(10**9)
         assert [one.id for one in outbox.held()] == [IDS[3]]
         assert {row.id for row in outbox.administration.list_records(None, 100)} == set(IDS)
         while (claim := outbox.claim(clock.now())) is not None:
-            outbox.note_attempt(
-                claim,
-                request_id=claim.id,
-                conventions_fingerprint="ab" * 8,
-                conventions_json="{}",
-                sm3_hex="00" * 32,
-                length=1,
-            )
-            outbox.settle(claim, SettleDelivered(receipt(claim.id)))
-            own.audit.append("record.delivered", who="uploader", target=claim.id)
+            delivered_by(own, claim)
             went.append(claim.verification)
         counts = outbox.counts()
         assert (counts.accepted, counts.held, counts.quarantined, counts.difference) == (4, 1, 0, 0)
@@ -106,7 +89,7 @@ def test_a_record_under_a_rotten_id_comes_back_under_its_own(tmp_path: Path) -> 
     made = filled(tmp_path)
     went: list[Verification] = []
     rot(tmp_path, "record", IDS[1].encode(), 0x02)  # a letter that an id may have
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         own.outbox.upkeep.scrub(10**9)
         assert own.outbox.damaged
     a_day(tmp_path, went)
@@ -131,11 +114,11 @@ def test_the_full_check_finds_what_a_start_has_no_time_for(tmp_path: Path) -> No
         folder = tmp_path / name
         filled(folder)
         rot(folder, "record", needle, mask)
-        with owning(settings(folder), HandClock()) as own:
+        with owning(state_settings(folder), HandClock()) as own:
             wrong = own.outbox.administration.check_tables()
             assert wrong is not None
             assert wrong.startswith("record: ")
             assert "content" not in wrong
-        with owning(settings(folder), HandClock()) as own:
+        with owning(state_settings(folder), HandClock()) as own:
             assert own.outbox.salvaged is not None
             assert own.outbox.administration.check_tables() is None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hmpt_support import config
 from outbox_support import HandClock
+from state_support import small_ballast, state_settings
 
 from agent import changes, inservice
-from agent.config.schema import Config
 from agent.control.protocol import Caller
 from agent.control.verbs import Powers, handlers
 from agent.face import acceptance
@@ -20,7 +18,7 @@ from agent.face.acceptance import Acceptance
 from agent.identity import identified
 from agent.ops import down
 from agent.ops.conditions import problems
-from agent.outbox import Outbox, space
+from agent.outbox import Outbox
 from agent.ownership import Ownership, owning
 from agent.recall import recalled
 from agent.uploader import memory
@@ -33,15 +31,9 @@ AT = "2026-03-01T01:00:00+00:00"
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(space, "BALLAST_BYTES", 4096)
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-def settings(folder: Path) -> Config:
-    return config("http://127.0.0.1:1").model_copy(update={"state_dir": str(folder)})
+def _small() -> Iterator[None]:
+    with small_ballast():
+        yield
 
 
 def kept(outbox: Outbox) -> Mapping[str, str]:
@@ -66,7 +58,7 @@ def everything_asked(own: Ownership) -> None:
 
 def remembering(folder: Path) -> dict[str, str]:
     """Leave a state directory that remembers all there is to be remembered. Return it by its names."""
-    with owning(settings(folder), HandClock()) as own:
+    with owning(state_settings(folder), HandClock()) as own:
         site, outbox = own.config, own.outbox
         inservice.say(outbox, site.device, inservice.DISABLED, "nurse", own.clock.now())
         outbox.set_setting(registration_name(site), f'{{"at": "{AT}", "exception": null, "last": "{AT}"}}')
@@ -78,7 +70,7 @@ def remembering(folder: Path) -> dict[str, str]:
         own.accept_time()
         changes.note(own, site)
         memory.keep_told(outbox, site, "E4101", {"detail": "refused"})
-    with owning(settings(folder), HandClock()) as own:
+    with owning(state_settings(folder), HandClock()) as own:
         found = dict(kept(own.outbox))
     assert {"machine", "audit_head", "last_time", "boots", "config_seen"} <= set(found)
     # These two stand for the file itself; the next start salvages it.
@@ -90,21 +82,21 @@ def test_whatever_becomes_of_a_kept_value_the_agent_starts(tmp_path: Path) -> No
     for name, value in whole.items():
         quoted = value.replace('"', "!", 1)
         for other in (value[:-1], value[1:], quoted, "x", "1", "[]", "[1]", "null", '"x"', "{}", '{"a": 1}'):
-            with owning(settings(tmp_path), HandClock()) as own:
+            with owning(state_settings(tmp_path), HandClock()) as own:
                 own.outbox.set_setting(name, other)
-            with owning(settings(tmp_path), HandClock()) as own:
+            with owning(state_settings(tmp_path), HandClock()) as own:
                 everything_asked(own)
                 own.outbox.set_setting(name, other)
             assert problems(down.report(tmp_path, 1, ""), HandClock().now()), "also while none runs"
-            with owning(settings(tmp_path), HandClock()) as own:
+            with owning(state_settings(tmp_path), HandClock()) as own:
                 own.outbox.set_setting(name, value)
 
 
 def test_a_rotten_word_on_whose_machine_it_is_makes_no_copy_of_it(tmp_path: Path) -> None:
     remembering(tmp_path)
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         own.outbox.set_setting("machine", "{")
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         assert not own.outbox.copied
         assert own.outbox.setting("machine") != "{", "written anew"
         own.outbox.set_setting("machine", identified("another", []).to_json())
@@ -112,7 +104,7 @@ def test_a_rotten_word_on_whose_machine_it_is_makes_no_copy_of_it(tmp_path: Path
 
 def test_an_alarm_of_a_later_version_is_told_all_the_same(tmp_path: Path) -> None:
     remembering(tmp_path)
-    with owning(settings(tmp_path), HandClock()) as own:
+    with owning(state_settings(tmp_path), HandClock()) as own:
         own.outbox.set_setting("audit_alarm", '{"code": "E9999", "lines": "1"}')
         report = handlers(Powers(own))["status"]({}, NURSE)
     for told in (report, down.report(tmp_path, 1, "")):
