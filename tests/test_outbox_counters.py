@@ -10,11 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hmpt_support import config
-from outbox_support import PICTURES, HandClock, receipt, verification
+from outbox_support import PICTURES, HandClock, verification
+from state_support import delivered_by, state_settings
 
 from agent.balance import STATES, balance
-from agent.outbox import SettleDelivered, SettleParked, space
+from agent.outbox import SettleParked, space
 from agent.ownership import Ownership, owning
 from agent.records import Hold
 
@@ -33,8 +33,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opened(folder: Path, clock: HandClock) -> AbstractContextManager[Ownership]:
-    settings = config("http://127.0.0.1:1").model_copy(update={"state_dir": str(folder)})
-    return owning(settings, clock)
+    return owning(state_settings(folder), clock)
 
 
 def lived(folder: Path, clock: HandClock) -> None:
@@ -59,16 +58,7 @@ def sent(own: Ownership, clock: HandClock, name: str) -> None:
     claim = own.outbox.claim(clock.now())
     assert claim is not None
     assert claim.id == name
-    own.outbox.note_attempt(
-        claim,
-        request_id=name,
-        conventions_fingerprint="ab" * 8,
-        conventions_json="{}",
-        sm3_hex="00" * 32,
-        length=1,
-    )
-    own.outbox.settle(claim, SettleDelivered(receipt(name)))
-    own.audit.append("record.delivered", who="uploader", target=name)
+    delivered_by(own, claim)
 
 
 def give_up(own: Ownership, name: str) -> None:
