@@ -108,6 +108,39 @@ def test_an_interpreter_with_too_old_a_sqlite_is_not_packed(
     assert releases.unfit(tmp_path) is None
 
 
+# --- the command -----------------------------------------------------------------------------------
+
+
+def test_a_python_that_the_system_took_away_is_told_with_what_to_do(commands: Path, tmp_path: Path) -> None:
+    version = tmp_path / "version"
+    (version / "bin").mkdir(parents=True)
+    python = version / "bin/python3"
+    (commands / "readlink").unlink()
+    stand_in(
+        commands,
+        "readlink",
+        f'[ "$1" != -f ] || {{ echo {version}; exit; }}; {shutil.which("readlink")} "$1"',
+    )
+    wrapper = (PACKAGING / "files/kiosk-agent").read_text("utf-8")
+    python.symlink_to("/usr/bin/python3.99")
+    gone = sh(commands, wrapper)
+    assert (gone.returncode, "本系统没有 /usr/bin/python3.99" in gone.stderr) == (1, True), gone.stderr
+    python.unlink()
+    # No version there, or no folder for one.
+    assert (
+        "请重新安装"
+        in subprocess.run(
+            ["/bin/sh", "-c", wrapper],
+            env={"PATH": str(commands)},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stderr
+    )
+    stand_in(version / "bin", "python3", 'echo "$@"')
+    assert sh(commands, wrapper, "kiosk-agent", "status").stdout == "-I -m agent status\n"
+
+
 # --- what is inside ---------------------------------------------------------------------------------
 
 
