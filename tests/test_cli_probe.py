@@ -49,7 +49,7 @@ class Bench:
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run the command without a terminal."""
-        arguments = [*COMMAND, "--config", str(self.config), "--interval", "0", *options]
+        arguments = [*COMMAND, "--config", str(self.config), "--interval", "0", "--yes", *options]
         done = subprocess.run(
             arguments,
             stdin=subprocess.DEVNULL,
@@ -338,11 +338,11 @@ def test_an_installation_that_saw_signed_answers_doubts_unsigned_ones_in_every_v
     assert "（没有签名）" in done.stderr
     assert "kiosk-agent platform accept-unsigned" in done.stderr
     assert bench.json()[1]["cause"] == "unsigned"
-    registered = bench.verb("register")
+    registered = bench.verb("register", "--yes")
     assert (registered.returncode, "（E5009）" in registered.stderr) == (75, True)
     assert bench.verb("platform", "accept-unsigned", "--yes").returncode == 0
     assert bench.json()[0] == 0
-    assert bench.verb("register").returncode == 0
+    assert bench.verb("register", "--yes").returncode == 0
 
 
 # --- the trail ----------------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ def test_a_probe_beside_a_daemon_is_written_down_by_it(tmp_path: Path) -> None:
     site_ = Site(tmp_path / "site")
     with site_.platform(), site_.daemon() as daemon:
         wait_for("I5001", lambda: "I5001" in daemon.text())
-        assert site_.cli("probe", "--interval", "0", "--json").returncode == 0
+        assert site_.cli("probe", "--yes", "--interval", "0", "--json").returncode == 0
         lines = (Path(load(site_.config).state_dir) / "audit.jsonl").read_text("utf-8")
     (line,) = [json.loads(text) for text in lines.splitlines() if '"platform.probed"' in text]
     assert (line["result"], line["registered"], line["requests"]) == ("found", "already", "1")

@@ -38,9 +38,9 @@ def ledger(site: Site) -> list[dict[str, Any]]:
 
 def test_registering_once_and_again(site: Site) -> None:
     with site.platform():
-        first = answered(site, "register")
+        first = answered(site, "register", "--yes")
         assert (first["registered"], first["already"]) == (True, False)
-        again = answered(site, "register")
+        again = answered(site, "register", "--yes")
         assert (again["registered"], again["already"]) == (True, True)
     (device,) = ledger(site)
     assert (device["machineCode"], device["status"]) == ("SIM-0000777", 0)
@@ -52,7 +52,7 @@ def test_registering_once_and_again(site: Site) -> None:
 def test_beside_a_daemon_it_is_the_daemon_that_registers(site: Site) -> None:
     with site.platform(), site.daemon() as daemon:
         wait_for("I5001", lambda: "I5001" in daemon.text())
-        result = answered(site, "register")
+        result = answered(site, "register", "--yes")
         assert result["already"] is True
         wait_for("I5004", lambda: "I5004" in daemon.text())
 
@@ -75,13 +75,21 @@ def test_at_a_terminal_the_exact_values_are_shown_before_anything_is_sent(site: 
 
 def test_a_refused_registration_says_whose_fault_it_is_and_is_not_remembered(site: Site) -> None:
     with site.platform("refuse=1", "on=registrations"):
-        refused(site, "E5111", "register")
+        refused(site, "E5111", "register", "--yes")
     with site.platform("skew=7200"):
-        refused(site, "E5110", "register")
-    refused(site, "E4101", "register")
+        refused(site, "E5110", "register", "--yes")
+    refused(site, "E4101", "register", "--yes")
     with owned(site) as own:
         assert not any(line["what"] == "device.registered" for line in trail(site))
         assert own.outbox.counts().accepted == 0
+
+
+def test_nobody_registers_a_device_unasked(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site", {"platform": {"register": "never"}})
+    with site.platform():
+        for verb in ("register", "probe"):
+            assert "--yes" in refused(site, "E8314", verb)
+    assert not site.ledger.exists() or not site.ledger.read_text("utf-8")
 
 
 # --- upload --dry-run ---------------------------------------------------------------------------------

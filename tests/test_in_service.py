@@ -78,8 +78,8 @@ def test_a_second_registration_changes_nothing_unless_the_platform_takes_updates
 
 def test_records_wait_over_a_restart_and_go_when_the_device_is_back(site: Site) -> None:
     with site.platform():
-        answered(site, "register")
-        out = answered(site, "register", "--out-of-service")
+        answered(site, "register", "--yes")
+        out = answered(site, "register", "--yes", "--out-of-service")
         assert (out["status"], out["already"]) == (1, True), "the document knows no change of a device"
         records = kept(site, 2)
         for _ in range(2):
@@ -96,7 +96,7 @@ def test_records_wait_over_a_restart_and_go_when_the_device_is_back(site: Site) 
             # The platform's answer says nothing of its state there: a person has to know.
             assert "--enabled-there" in refused(site, "E5115", "register", "--in-service", "--yes")
             assert queue(site) == (2, 0)
-            answered(site, "register", "--in-service", "--enabled-there")
+            answered(site, "register", "--yes", "--in-service", "--enabled-there")
             wait_for("all went out", lambda: queue(site) == (0, 2))
             assert "W5113" not in problem_codes(site)
     assert sorted(site.accepted()) == sorted(records)
@@ -106,39 +106,39 @@ def test_records_wait_over_a_restart_and_go_when_the_device_is_back(site: Site) 
 
 def test_a_device_never_registered_is_not_registered_behind_a_persons_back(site: Site) -> None:
     """Out of service before the platform could be reached: held all the same, and the daemon says nothing."""
-    refused(site, "E5114", "register", "--out-of-service")
+    refused(site, "E5114", "register", "--yes", "--out-of-service")
     kept(site, 1)
     with serving(site) as there, site.daemon():
         wait_for("it is held", lambda: queue(site) == (1, 0))
         assert there.ledger.devices() == set()
-        assert answered(site, "register", "--out-of-service")["already"] is False
+        assert answered(site, "register", "--yes", "--out-of-service")["already"] is False
         assert not there.ledger.enabled(("SIM-0000777", "0000777"))
 
 
 def test_a_platform_that_takes_updates_is_believed_without_a_persons_word(site: Site) -> None:
     kept(site, 1)
     with serving(site, Dialect(registration="updates")) as there:
-        assert answered(site, "register", "--out-of-service")["already"] is False
+        assert answered(site, "register", "--yes", "--out-of-service")["already"] is False
         # Neither a look at the signature nor a daemon's start says that it is enabled.
         site.cli("doctor")
         assert not there.ledger.enabled(("SIM-0000777", "0000777"))
         with site.daemon():
             wait_for("it is held", lambda: queue(site) == (1, 0))
-            back = answered(site, "register", "--in-service")
+            back = answered(site, "register", "--yes", "--in-service")
             assert (back["already"], back["status"]) == (False, 0)
             wait_for("it went out", lambda: queue(site) == (0, 1))
 
 
 def test_a_device_stays_out_of_service_while_the_platform_refuses_to_have_it_back(site: Site) -> None:
     with site.platform("refuse=1", "on=registrations"):
-        refused(site, "E5114", "register", "--out-of-service")
-        refused(site, "E5111", "register", "--in-service")
+        refused(site, "E5114", "register", "--yes", "--out-of-service")
+        refused(site, "E5111", "register", "--yes", "--in-service")
     assert answered(site, "platform", "show")["out_of_service_since"] is not None
 
 
 def test_at_a_terminal_a_person_is_asked_what_the_platform_does_not_say(site: Site) -> None:
     with site.platform():
-        answered(site, "register")
+        answered(site, "register", "--yes")
         status, screen = typed(site, ["register", "--out-of-service"], ["n"])
         assert status == 130
         assert "status                1（停用）" in screen
@@ -163,7 +163,7 @@ def test_the_next_pc_knows_from_a_record_that_its_device_is_out_of_service(
     secret = tmp_path / "passphrase"
     secret.write_text(PASSPHRASE)
     away, word = str(tmp_path / "away"), ("--passphrase-file", str(secret))
-    refused(site, "E5114", "register", "--out-of-service")
+    refused(site, "E5114", "register", "--yes", "--out-of-service")
     (record,) = kept(site, 1)
     with site.daemon():
         wait_for("it is held", lambda: queue(site) == (1, 0))
@@ -174,7 +174,7 @@ def test_the_next_pc_knows_from_a_record_that_its_device_is_out_of_service(
     with successor.platform(), successor.daemon():
         wait_for("it is still held", lambda: queue(successor) == (1, 0))
         # This platform never heard of the device: its 200 is its own word for status 0.
-        assert answered(successor, "register", "--in-service")["already"] is False
+        assert answered(successor, "register", "--yes", "--in-service")["already"] is False
         wait_for("it went out", lambda: queue(successor) == (0, 1))
     assert successor.accepted() == [record]
     assert [line["status"] for line in asked(successor)] == [0]
@@ -196,9 +196,9 @@ def test_a_word_is_kept_per_device(site: Site) -> None:
 
 def test_the_first_date_of_registration_stays(site: Site) -> None:
     with site.platform():
-        answered(site, "register")
+        answered(site, "register", "--yes")
         first = answered(site, "platform", "show")
-        answered(site, "register")
+        answered(site, "register", "--yes")
         again = answered(site, "platform", "show")
     assert again["registered_at"] == first["registered_at"] == first["registered_last"]
     assert again["registered_last"] > again["registered_at"]

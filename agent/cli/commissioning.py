@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -58,14 +57,13 @@ def register_device(
     if status is None and known["status"] == DISABLED:
         raise AgentError("W5113", device=config.device.device_no)
     _show_registration(settings, config, known, ENABLED if status is None else status)
-    asks = not yes and sys.stdin.isatty()
-    if asks:
+    if not yes:
         agreed(settings, *words.REGISTER[status])
     args = {"status": status, "confirmed": enabled_there}
     try:
         result = ask(config, "register", args, wait_s=_patience_s(config))
     except AgentError as error:
-        if error.code != "E5115" or not asks:
+        if error.code != "E5115" or yes:
             raise
         agreed(settings, *words.ENABLED_THERE)
         result = ask(config, "register", {**args, "confirmed": True}, wait_s=_patience_s(config))

@@ -5,7 +5,6 @@ The search itself is `agent.hmpt.probing`; here it is driven, told and brought t
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import yaml
 
 from agent.catalogue import AgentError, describe
 from agent.cli import probe_words as words
+from agent.cli.asking import Unchanged, agreed
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import complain, device_lines, print_json
 from agent.cli.speech import misused
@@ -81,7 +81,7 @@ def probe(
         if dry_run:
             session.show_dry_run(search)
             return
-        if not yes and sys.stdin.isatty():
+        if not yes:
             session.confirm()
         try:
             end = session.drive(search, interval_s)
@@ -166,15 +166,16 @@ class Session:
         )
 
     def confirm(self) -> None:
-        """Ask a person. click.Abort when the answer is no."""
-        question = (
-            "以上各值与管理员录入的逐字一致，继续吗？"
-            if self.settings.language == "zh"
-            else "Are these values, letter for letter, what the administrator entered? Go on?"
-        )
-        if not click.confirm(question, err=True):
+        """Ask a person. Unchanged when the answer is no, AgentError E8314 where nobody can answer."""
+        try:
+            agreed(
+                self.settings,
+                "以上各值与管理员录入的逐字一致，继续吗？",
+                "Are these values, letter for letter, what the administrator entered? Go on?",
+            )
+        except Unchanged:
             self._say("没有发送任何请求。", "Nothing was sent.")
-            raise click.Abort
+            raise
 
     def show_dry_run(self, search: Search) -> None:
         """Show the first request without ticket and signature, and what would follow if it were refused."""
