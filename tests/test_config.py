@@ -107,6 +107,22 @@ def changed(old: str, new: str) -> str:
         (GOOD + "face: {engine: onnx}\n", ["15:1 E6034"]),
         (GOOD + "face: {onnx: {far_1e3: 0.4, far_1e4: 0.3}}\n", ["15:38 E6033"]),
         (GOOD + "face: {threshold: 0.3}\n", ["15:19 E6023"]),
+        (changed("machine_code: M0000777", "machine_code: Ｍ００００７７７"), ["12:17 E6038"]),
+        (changed("device_no: 0000777", "device_no: ００００７７７"), ["13:14 E6038"]),
+        (changed("device_no: 0000777", "device_no: '０000777 '"), ["13:14 E6038"]),
+        (changed("org_app_id: 0123", "org_app_id: ＯＲＧ－１"), ["3:15 E6038"]),
+        (changed("org_app_id: 0123", "org_app_id: '0123 '"), ["3:15 E6037"]),
+        (changed("dept_id: 1", "dept_id: 产科Ａ"), ["8:12 E6038"]),
+        (changed("dept_id: 1", "dept_id: 产科（一）"), []),
+        (changed("machine_code: M0000777", "machine_code: 'M0000777 '"), ["12:17 E6037"]),
+        (changed("machine_code: M0000777", "machine_code: M0000777\u3000"), ["12:17 E6037"]),
+        (changed("machine_code: M0000777", 'machine_code: "M000\\u200b0777"'), ["12:17 E6037"]),
+        (changed("dept_name: 产科", "dept_name: ' 产科'"), ["9:14 E6037"]),
+        (changed("dept_name: 产科", "dept_name: |\n    产科"), ["9:14 E6037"]),
+        (changed("dept_name: 产科", "dept_name: 产科Ａ区（１）"), []),
+        (changed("manufacturer: M", "manufacturer: Ｍ．１"), ["10:17 W6105"]),
+        (GOOD + "operators: {default: '甲 ', list: [甲, ' 乙']}\n", ["15:22 E6037", "15:38 E6037"]),
+        (changed("encrypt: true", "encrypt: true\n  conventions: {substitutes: {address: '不详 '}}"), ["7:40 E6037"]),
         (GOOD + "audit: {keep_days: 183}\n", ["15:20 E6023"]),
         (GOOD + "operators: {default: 一二三四五六七八九十一}\n", ["15:22 E6022"]),
         (GOOD + "operators: {list: [甲, '']}\n", ["15:23 E6026"]),
@@ -226,12 +242,15 @@ def test_everything_is_told_at_once_in_order(tmp_path: Path) -> None:
         (GOOD + "camra: {source: auto}\n", "did you mean camera?"),
         (GOOD + "face: {engine: buildin}\n", "did you mean builtin?"),
         (changed("device_no", "deviceno"), "did you mean device_no?"),
+        (changed("machine_code: M0000777", "machine_code: ' Ｍ－0000777 '"), "did you mean M-0000777?"),
+        (changed("machine_code: M0000777", "machine_code: 'M0000777 '"), "did you mean M0000777?"),
+        (changed("manufacturer: M", "manufacturer: Ｍ．１"), "did you mean M.1?"),
     ],
 )
 def test_a_near_miss_is_named(text: str, words: str, tmp_path: Path) -> None:
     lines = [finding.line("en") for finding in examined(text, tmp_path)[1]]
     assert any(words in line for line in lines)
-    assert all(re.match(r".*c\.yaml:\d+:\d+ E6\d{3} ", line) for line in lines)
+    assert all(re.match(r".*c\.yaml:\d+:\d+ [EW]6\d{3} ", line) for line in lines)
 
 
 def test_no_finding_quotes_a_value_because_it_may_be_a_secret(tmp_path: Path) -> None:
@@ -242,6 +261,16 @@ def test_no_finding_quotes_a_value_because_it_may_be_a_secret(tmp_path: Path) ->
         for lang in ("zh", "en"):
             assert "TOPSECRET" not in finding.line(lang)
             assert "TOPSECRET" not in str(finding.as_json(lang))
+
+
+def test_no_finding_quotes_a_persons_name(tmp_path: Path) -> None:
+    names = (
+        changed("register_user: 甲", "register_user: '甲乙 '")
+        + "operators: {default: '甲乙 ', list: [ＡＢ]}\n"
+    )
+    findings = examined(names, tmp_path)[1]
+    assert [finding.code for finding in findings] == ["E6037", "E6037", "W6105"]
+    assert not re.search("甲乙|AB", "".join(finding.line("zh") for finding in findings))
 
 
 def elsewhere(addition: str) -> str:

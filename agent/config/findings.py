@@ -21,7 +21,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing, as `file:line:col CODE text`. Facts never hold a value from the file: it may be a secret."""
+    """One thing, as `file:line:col CODE text`. Facts hold no value from the file: it may be a secret.
+
+    Except `meant`: a word of ours, or a code that the platform is told anyway (agent.config.verbatim).
+    """
 
     file: str
     place: Place

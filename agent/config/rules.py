@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from agent.config import verbatim
 from agent.config.findings import Finding
 from agent.config.schema import MAX_OPERATOR_CHARS, Config, Face, PhotoDecoder, named_secrets, text_length
 from agent.config.tree import Path, Tree
@@ -38,7 +39,9 @@ def _checks(config: Config) -> Iterator[tuple[Path, str, dict[str, str]]]:
     platform, device = config.platform, config.device
     if not is_loopback(platform.base_url) and not platform.encrypt and platform.base_url.startswith("http:"):
         yield ("platform", "encrypt"), "W6101", {}
-    if not device.machine_code.endswith(device.device_no):
+    yield from verbatim.findings(config)
+    codes = (verbatim.tidied(code, identifier=True) for code in (device.machine_code, device.device_no))
+    if not next(codes).endswith(next(codes)):
         yield ("device", "machine_code"), "W6102", {}
     yield from _listening(config.console.listen)
     if config.logging.level == "traffic":
