@@ -179,7 +179,7 @@ def test_explain_tells_who_mends_it_and_what_to_do_without_anything_running() ->
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_a_line_of_status_says_a_thing_once(lang: str) -> None:
     said = {
-        (state, code): words._state({"state": state, "code": code}, {}, Settings(lang=lang))
+        (state, code): words._state({"state": state, "code": code}, {}, Settings(lang=lang), NOW)
         for state in ("ready", "busy", "attention")
         for code in ("I1001", "I1002", "I1007", "I3001")
     }
@@ -188,6 +188,26 @@ def test_a_line_of_status_says_a_thing_once(lang: str) -> None:
     for here in ("可以刷卡", "next card", "lay"):
         assert here not in said["ready", "I1007"], "there is no reader here"
     assert said["ready", "I1001"] == ("就绪 可以刷卡" if lang == "zh" else "ready for the next card")
+
+
+@pytest.mark.parametrize(("after_s", "said"), [(60, True), (0, False), (-60, False)])
+def test_a_moment_that_has_passed_is_no_next_try(after_s: int, said: bool) -> None:
+    again = (NOW + timedelta(seconds=after_s)).isoformat()
+    topic = {"state": "waiting", "code": "E5102", "next_try": again}
+    assert ("下次尝试" in words._state(topic, {}, Settings(), NOW)) == said
+    assert ("next try" in words._state(topic, {}, Settings(lang="en"), NOW)) == said
+
+
+def test_what_failed_last_while_nothing_waits_is_told_with_its_time_and_no_problem() -> None:
+    topic = {
+        "state": "idle",
+        "code": "",
+        "next_try": None,
+        "failed_at": NOW.isoformat(),
+        "failed_with": "E5102",
+    }
+    assert conditions.problems(report(topics={"platform": topic}), NOW) == []
+    assert words._state(topic, {}, Settings(), NOW) == "无待传记录 上一次 2026-11-24 16:00:00 失败 [E5102]"
 
 
 POSTED = re.compile(r'\bpost\(\s*"(\w+)"(?:,\s*state="(\w+)")?')

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from outbox_support import damage_body, verification
-from uploader_support import CLOCK, bench, platform, quick, settings
+from uploader_support import CLOCK, Bench, bench, platform, quick, settings
 
+from agent.hmpt.answers import Exchange
 from agent.live import Live, changed
 from agent.records import Hold, Verification
 from agent.simulate.platform import Faults
@@ -16,6 +19,10 @@ from agent.simulate.platform import Faults
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
+
+
+def shown(desk: Bench) -> dict[str, Any]:
+    return desk.board.snapshot().get("platform", {})
 
 
 def test_the_device_is_registered_first_and_then_records_flow(tmp_path: Path) -> None:
@@ -101,6 +108,52 @@ def test_a_platform_that_is_down_is_waited_for_and_found_again(tmp_path: Path) -
         assert desk.board.snapshot()["platform"]["state"] == "ok"
         # One event for the whole outage, however often it was tried.
         assert [event.code for event in desk.board.events()].count("E4101") == 1
+
+
+def test_a_platform_that_is_back_is_found_while_nothing_waits(tmp_path: Path) -> None:
+    with platform() as reserved:
+        port = int(reserved.url.rpartition(":")[2])
+    url = f"http://127.0.0.1:{port}"
+    with bench(tmp_path, url, register="never") as desk:
+        record = desk.put()
+        desk.until(lambda: "E4101" in desk.codes())
+    with bench(tmp_path, url, register="never", started=False) as desk:
+        desk.outbox.administration.set_aside(record, "W5107")
+        desk.start()
+        desk.until(lambda: shown(desk).get("next_try") is not None)
+        before = shown(desk)["next_try"]
+        desk.until(lambda: shown(desk)["next_try"] > before)  # still down: it is asked again
+        assert shown(desk)["code"] == "E4101"
+    # The daemon starts again, and the platform as well; a gateway in front of it is not the platform.
+    with platform(port=port) as there, bench(tmp_path, url, register="never", started=False) as desk:
+        gateway = Exchange(503, {}, b"")
+        asked = iter([gateway, gateway])
+        line = desk.client._line
+        got, line.get = line.get, lambda stop: next(asked, None) or got(stop)  # type: ignore[method-assign]
+        desk.start()
+        desk.until(lambda: "E4201" in desk.codes())
+        desk.until(lambda: shown(desk)["state"] == "ok")
+        assert not shown(desk)["code"]
+        assert there.accepted() == []
+        assert there.ledger.devices() == set()
+
+
+def test_what_only_a_record_can_show_is_no_alarm_while_none_waits(tmp_path: Path) -> None:
+    with platform(secret="another secret!!") as there:
+        with bench(tmp_path, there.url, register="never") as desk:
+            record = desk.put()
+            desk.until(lambda: shown(desk)["state"] == "waiting")
+            fault = shown(desk)["code"]
+        with bench(tmp_path, there.url, register="never", started=False) as desk:
+            desk.outbox.administration.set_aside(record, "W5107")
+            desk.start()
+            desk.until(lambda: shown(desk).get("state") == "idle")
+            told = shown(desk)
+            assert (told["code"], told["next_try"], told["failed_with"]) == ("", None, fault)
+            assert CLOCK.now() >= datetime.fromisoformat(told["failed_at"])
+            desk.outbox.administration.retry(record)
+            desk.uploader.wake()
+            desk.until(lambda: shown(desk)["state"] == "waiting")
 
 
 def test_a_changed_convention_applies_to_what_waits(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ STATES = {
     "down": ("故障", "down"),
     "off": ("未启用", "off"),
     "waiting": ("等待重试", "waiting"),
+    "idle": ("无待传记录", "nothing to send"),
     "present": ("已签到", "signed in"),
     "missing": ("未签到", "nobody signed in"),
     "passed": ("比对通过", "passed"),
@@ -190,7 +191,7 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], n
     topics = report.get("topics", {})
     for name, label in TOPICS.items():
         if name in topics:
-            click.echo(f"  {settings.words(label)}: {_state(topics[name], report, settings)}")
+            click.echo(f"  {settings.words(label)}: {_state(topics[name], report, settings, now)}")
     queue = report.get("queue")
     if queue is None:
         return
@@ -213,13 +214,17 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], n
     click.echo("  ".join(f"{name} {value}" for name, value in marks.items()))
 
 
-def _state(state: Mapping[str, Any], report: Mapping[str, Any], settings: Settings) -> str:
+def _state(state: Mapping[str, Any], report: Mapping[str, Any], settings: Settings, now: datetime) -> str:
     """Return a topic's state and, where it has a code, its sentence."""
     code, lang = str(state.get("code") or ""), settings.language
     text = entry(code).title(lang, report.get("told", {}).get(code)) if code in entries() else ""
-    if state.get("next_try"):
-        again = shown(state["next_try"])
-        text += f"，下次尝试 {again}" if lang == "zh" else f", next try {again}"
+    again, failed = state.get("next_try"), state.get("failed_at")
+    # A moment that has passed is no next one: the platform is being asked now, or nothing is to be sent.
+    if again and datetime.fromisoformat(again) > now:
+        text += f"，下次尝试 {shown(again)}" if lang == "zh" else f", next try {shown(again)}"
+    if failed:
+        zh, en = f"上一次 {shown(failed)} 失败", f"the last time, {shown(failed)}, failed"
+        text = f"{zh if lang == 'zh' else en} [{state['failed_with']}]"
     said = str(state.get("state") or state.get("result") or "")
     word = settings.words(STATES.get(said, (said, said)))
     # "ready: ready for the next card" says one thing twice.

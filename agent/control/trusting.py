@@ -27,6 +27,8 @@ def verbs(powers: Powers) -> dict[str, Handler]:
 def _platform(powers: Powers) -> dict[str, Any]:
     found = summary(powers.own.outbox, powers.current())
     topic = {} if powers.board is None else powers.board.snapshot().get("platform", {})
+    if found["next_try"] is not None and found["next_try"] <= powers.own.clock.now():
+        found["next_try"] = None  # due: as soon as there is something to send
     return {**found, "skew_s": topic.get("skew_s")}
 
 

@@ -141,6 +141,14 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def in_the_way(exchange: Exchange, now: datetime) -> PlatformDown | Unknown | None:
+    """Return who answered that the platform cannot be had; None: whatever it says, it is there."""
+    if exchange.status in _OVERLOADED | _GATEWAY:
+        outcome = _without_json(exchange, now)
+        return outcome if isinstance(outcome, PlatformDown | Unknown) else None
+    return None
+
+
 def _without_json(exchange: Exchange, now: datetime) -> Outcome:
     status = exchange.status
     detail = f"HTTP {status}"

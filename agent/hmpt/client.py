@@ -19,8 +19,8 @@ from agent.hmpt.body import Body, hashed
 from agent.hmpt.checks import Problem
 from agent.hmpt.conventions import MAX_SKEW_S, fingerprint, request_id, sm4_key, time_text
 from agent.hmpt.signing import Authenticity, Identity, headers
-from agent.hmpt.transport import Line
-from agent.records import Delivered, Outcome, PictureKind, PlatformDown, Refused, Verification
+from agent.hmpt.transport import Answer, Line
+from agent.records import Delivered, Outcome, PictureKind, PlatformDown, Refused, Unknown, Verification
 
 REGISTER = "/machine/info"
 VERIFY = "/verification/pregnant_woman/first"
@@ -146,14 +146,23 @@ class PlatformClient:
 
         For a clock that nobody has confirmed, when there is nothing to send. `on_time` hears the answer.
         """
-        answer = self._line.get(stop or threading.Event())
+        answer = self._asked(stop or threading.Event())
+        return answer if isinstance(answer, PlatformDown) else None
+
+    def knock(self, stop: threading.Event) -> PlatformDown | Unknown | None:
+        """Ask, by the same GET, whether the way to the platform is open. Return why it is not."""
+        answer = self._asked(stop)
+        return answers.in_the_way(answer, self._clock.now()) if isinstance(answer, Exchange) else answer
+
+    def _asked(self, stop: threading.Event) -> Answer:
+        answer = self._line.get(stop)
         if isinstance(answer, Exchange):
             skew_s = answers.date_skew_s(answer, self._clock.now())
             # A redirect is a login page's: whose clock that is nobody knows.
             if skew_s is not None and not 300 <= answer.status < 400:
                 self.skew_s = skew_s
                 self._on_time(skew_s)
-        return answer if isinstance(answer, PlatformDown) else None
+        return answer
 
     def close(self) -> None:
         """Give the connections back."""

@@ -20,6 +20,10 @@ from agent.uploader import backoff
 UNKNOWN_LIMIT = 3
 #: The longest Retry-After that is honoured (a day), plus jitter. Beyond it the clock was set back.
 LONGEST_WAIT_S = 86400 + backoff.PLATFORM_CAP_S
+#: Faults of the way to the platform: any answer from behind it shows that they are over.
+WAY = frozenset({"E4101", "E4102", "E4103", "E4104", "E4105", "E4106", "E4107", "E4108", "E4201"})
+#: Kept as text.
+MOMENTS = ("open_until", "failed_at")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Breaker:
     unknowns: int = 0
     open_until: datetime | None = None
     code: str = ""  # why it is open
+    failed_at: datetime | None = None  # the last time
 
     @property
     def closed(self) -> bool:
@@ -61,12 +66,13 @@ class Breaker:
             wait = backoff.full_jitter(failures, backoff.PLATFORM_CAP_S, rng)
         else:
             wait = backoff.at_least(retry_after_s, failures, backoff.PLATFORM_CAP_S, rng)
-        return Breaker(failures, self.unknowns, now + timedelta(seconds=wait), code)
+        return Breaker(failures, self.unknowns, now + timedelta(seconds=wait), code, now)
 
     def to_json(self) -> str:
         """Return the stored form."""
         values = asdict(self)
-        values["open_until"] = self.open_until.isoformat() if self.open_until else None
+        for name in MOMENTS:
+            values[name] = values[name].isoformat() if values[name] else None
         return json.dumps(values)
 
     @classmethod
@@ -77,5 +83,5 @@ class Breaker:
     @classmethod
     def _rebuilt(cls, text: str) -> Breaker:
         values = json.loads(text)
-        until = values.pop("open_until")
-        return cls(**values, open_until=stored_time(until) if until else None)
+        moments = {name: values.get(name) for name in MOMENTS}
+        return cls(**{**values, **{name: stored_time(at) if at else None for name, at in moments.items()}})

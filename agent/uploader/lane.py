@@ -5,12 +5,13 @@ Breaker and judgement are pure; here they are in force, kept beside the records 
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 
 from agent import inservice, logs
 from agent.records import Verification
 from agent.uploader import memory
-from agent.uploader.breaker import Breaker
+from agent.uploader.breaker import WAY, Breaker
 from agent.uploader.judgement import Case, Judgement
 from agent.uploader.making import device_name
 from agent.uploader.parts import Parts
@@ -29,6 +30,7 @@ class Lane:
         self._breaker = Breaker.from_json(outbox.setting(memory.breaker_name(config)))
         self._judgement = Judgement.from_json(outbox.setting(memory.judgement_name(config)))
         self._devices: dict[str, Breaker] = {}
+        self._resting = False
 
     # --- how it stands ------------------------------------------------------------------------------
 
@@ -77,6 +79,24 @@ class Lane:
         if before.closed:
             self.tell(code, detail=detail, device=case.device, record=case.record)
 
+    def nothing_to_send(self, stop: threading.Event) -> None:
+        """See whether the fault is over although no record is there to show it.
+
+        Whether the way is open can be asked without one. What only a record could show is no alarm while none
+        waits: nobody can tell whether it lasts.
+        """
+        if self._breaker.closed or self._resting or self._parts.outbox.counts().ready:
+            return
+        if self._breaker.code not in WAY:
+            self._resting = True
+            self.post()
+            return
+        fault = self._parts.client.knock(stop)
+        if fault is None:
+            self.succeeded()
+        elif not stop.is_set():
+            self.failed(fault.code, getattr(fault, "retry_after_s", None), fault.detail)
+
     def start_afresh(self) -> None:
         """The configuration changed: what failed under the old one says nothing of the new one."""
         self._devices.clear()
@@ -91,7 +111,7 @@ class Lane:
 
     def _put(self, breaker: Breaker) -> None:
         if breaker != self._breaker:
-            self._breaker = breaker
+            self._breaker, self._resting = breaker, False
             self._parts.outbox.set_setting(memory.breaker_name(self._parts.config()), breaker.to_json())
             self.post()
 
@@ -120,12 +140,16 @@ class Lane:
     def post(self) -> None:
         """Show on the board how the lane stands."""
         config, skew_s = self._parts.config(), self._parts.client.skew_s
-        until = self._breaker.open_until
+        breaker, resting = self._breaker, self._resting and not self._times.code
+        until, failed_at = breaker.open_until, breaker.failed_at
+        working = "idle" if resting else "ok" if breaker.closed and not self._times.code else "waiting"
         self._parts.board.post(
             "platform",
-            state="ok" if self._breaker.closed and not self._times.code else "waiting",
-            code=self._times.code or self._breaker.code,
-            next_try=until.isoformat() if until else None,
+            state=working,
+            code=self._times.code or ("" if resting else breaker.code),
+            next_try=until.isoformat() if until and not resting else None,
+            failed_at=failed_at.isoformat() if failed_at and resting else None,
+            failed_with=breaker.code if resting else None,
             registered=registered(self._parts.outbox, config) is not None,
             proven=not self._judgement.commissioning(memory.mark(config)),
             skew_s=None if skew_s is None else round(skew_s, 1) + 0.0,

@@ -141,6 +141,7 @@ class Uploader:
             return 0.0
         claim = parts.outbox.claim(parts.clock.now())
         if claim is None:
+            self._lane.nothing_to_send(stop)
             return IDLE_S
         if inservice.out_of_service(parts.outbox, claim.verification) is not None:
             parts.outbox.settle(claim, SettleWithheld({Hold.DEVICE: inservice.CODE}))

@@ -37,7 +37,7 @@ const pairs = (rows) =>
 
 const size = (bytes) => (bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`);
 const named = (head, name) => words[`${head}_${name}`] ?? name;
-const state = (name) => make("span", { className: name === "ok" || name === "off" ? "" : "bad", textContent: `${name === "ok" ? "●" : "▲"} ${named("part", name)}` });
+const state = (name) => make("span", { className: ["ok", "off", "idle"].includes(name) ? "" : "bad", textContent: `${name === "ok" || name === "idle" ? "●" : "▲"} ${named("part", name)}` });
 
 function render(it) {
   const scrolled = document.scrollingElement.scrollTop;
@@ -69,7 +69,8 @@ function problems(found) {
 function facts(topic) {
   const shown = { ...topic };
   for (const key of ["state", "since"]) delete shown[key];
-  if (shown.next_try) shown.next_try = moment(shown.next_try);
+  if (shown.next_try && new Date(shown.next_try) <= new Date()) delete shown.next_try;
+  for (const key of ["next_try", "failed_at"]) if (shown[key]) shown[key] = moment(shown[key]);
   for (const key of ["used", "limit", "free"]) if (key in shown) shown[key] = size(shown[key]);
   return Object.entries(shown).filter(([, value]) => !Array.isArray(value) || value.length).map(([key, value]) => `${named("fact", key)} ${value}`).join(" · ");
 }
