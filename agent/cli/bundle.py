@@ -33,7 +33,7 @@ def support_bundle(settings: Settings, out: Path, force: bool) -> None:
     if config is not None and settings.lang is None:
         settings.lang = config.lang
 
-    state_dir = settings.state_dir() if config is None else Path(config.state_dir)
+    state_dir = settings.whereabouts() if config is None else Path(config.state_dir)
 
     def daemon() -> Any:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agent.catalogue import AgentError
 from agent.cli.speech import Speaking, speak
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Settings:
     lang: str | None = None
     debug: bool = False
     as_json: bool = False
+    #: The file was found to be no YAML at all: it cannot be used, whoever checks it.
+    garbled: bool = False
 
     def config(self) -> Config:
         """Load the configuration; its findings end the command with 78."""
@@ -72,9 +75,44 @@ class Settings:
         if state_dir is not None:
             with contextlib.suppress(NotRunning):
                 return call(state_dir, verb, args, **wait)
+        from agent.config import ConfigError
         from agent.control.ask import ask
 
-        return ask(self.config(), verb, args, **wait)
+        try:
+            config = self.config()
+        except ConfigError:
+            from agent.cli.whereabouts import of_daemon
+
+            state_dir = of_daemon(self.config_path)
+            if state_dir is None:
+                raise
+            return call(state_dir, verb, args, **wait)
+        return ask(config, verb, args, **wait)
+
+    def daemon(self) -> tuple[Path, Any] | None:
+        """Return where the daemon keeps its state and what it says of itself; None where none is found.
+
+        AgentError where one is there and does not answer us.
+        """
+        from agent.control.client import NotRunning, call
+
+        state_dir = self.state_dir()
+        if state_dir is not None:
+            with contextlib.suppress(NotRunning):
+                return state_dir, call(state_dir, "status")
+        from agent.cli.whereabouts import of_daemon
+
+        # The file may have been changed beneath a daemon that goes on.
+        found = of_daemon(self.config_path)
+        return None if found is None else (found, call(found, "status"))
+
+    def whereabouts(self) -> Path | None:
+        """Return where the daemon that runs keeps its state, else where the file says that one would."""
+        try:
+            found = self.daemon()
+        except AgentError:
+            found = None  # it is there, and does not speak to us
+        return self.state_dir() if found is None else found[0]
 
     def state_dir(self) -> Path | None:
         """Return where the daemon is to be asked, without checking the file; None where that is not plain.
@@ -86,15 +124,23 @@ class Settings:
 
         prepared = self.env().get("STATE_DIRECTORY", "").split(":")[0]
         try:
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            found = yaml.load(self.config_path.read_bytes(), Loader=loader)  # noqa: S506 -- the safe one
-            state_dir, lang = found.get("state_dir", DEFAULT_STATE), found.get("lang", "zh")
-        except (OSError, ValueError, AttributeError, yaml.YAMLError):
-            # The installed service can be asked although its file is gone, broken, or not for us to read.
+            raw = self.config_path.read_bytes()
+        except OSError:
+            # The installed service can be asked although its file is gone, or not for us to read.
             return Path(prepared) if prepared else None
+        try:
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            found = yaml.load(raw, Loader=loader)  # noqa: S506 -- the safe one
+            state_dir, lang = found.get("state_dir", DEFAULT_STATE), found.get("lang", "zh")
+        except (ValueError, AttributeError, yaml.YAMLError):
+            from agent.cli.whereabouts import said
+
+            self.garbled = True
+            state_dir, lang = said(raw, "state_dir"), said(raw, "lang")
+            state_dir = state_dir if state_dir and state_dir.startswith("/") else None
         if self.lang is None and lang in {"zh", "en"}:
             self.lang = lang
-        return Path(prepared or state_dir) if isinstance(state_dir, str) else None
+        return Path(prepared or state_dir) if prepared or isinstance(state_dir, str) else None
 
     @property
     def language(self) -> str:

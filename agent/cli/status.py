@@ -15,7 +15,6 @@ from agent.catalogue import AgentError, entries, entry
 from agent.cli.options import Settings, Verb, json_option, pass_settings
 from agent.cli.screen import print_json, shown
 from agent.clock import SystemClock
-from agent.control import NotRunning, call
 from agent.lastcheck import Checked
 from agent.lastrun import LastRun
 from agent.ops import down, host
@@ -117,15 +116,14 @@ def status(settings: Settings, nagios: bool, as_json: bool) -> None:
 
 def _asked(settings: Settings) -> tuple[dict[str, Any], Checked] | None:
     """Return what the daemon says of itself, None when none is there to be asked."""
-    state_dir = settings.state_dir()
     try:
-        if state_dir is None:
-            return None
-        return {**call(state_dir, "status"), "machine": host.look(state_dir)}, Checked()
-    except NotRunning:
-        return None
+        found = settings.daemon()
     except AgentError as error:
         return {"daemon": True, "error": _told(error)}, Checked()
+    if found is None:
+        return None
+    state_dir, said = found
+    return {**said, "machine": host.look(state_dir)}, Checked()
 
 
 def _looked(settings: Settings) -> tuple[dict[str, Any], Checked]:
@@ -156,8 +154,9 @@ def _unknown(settings: Settings, state_dir: Path, digest: str, last: LastRun | N
 
     Where a check could not be noted - no daemon has made the state directory yet, or it is closed to whoever
     asks - it would be called unchecked for ever, and where there is nothing to read, reading it is quick.
+    What is no YAML is known to be wrong, and wants its mistakes named.
     """
-    if digest and os.access(state_dir, os.W_OK | os.X_OK, effective_ids=True):
+    if digest and not settings.garbled and os.access(state_dir, os.W_OK | os.X_OK, effective_ids=True):
         return lastcheck.unchecked(room.QUOTA_BYTES if last is None else last.max_bytes)
     from agent.ops.judged import judge
 
@@ -169,13 +168,16 @@ def _told(error: CodedError) -> dict[str, Any]:
 
 
 def _nowhere(settings: Settings) -> tuple[dict[str, Any], Checked]:
-    """Return what can be told where the configuration does not even say where the state is."""
+    """Return what can be told where the configuration does not even say where the state is.
+
+    A daemon may run all the same: whether one does is not known.
+    """
     from agent.ops.judged import judge
 
     checked = judge(settings.config_path)
     if checked.wrong is None:
         raise AgentError("E8206", path=settings.config_path)
-    return {"daemon": False, "wrong": dict(checked.wrong)}, checked
+    return {"daemon": None, "down": [{"code": "W8620", "facts": {}}], "wrong": dict(checked.wrong)}, checked
 
 
 def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], now: datetime) -> None:

@@ -1,0 +1,160 @@
+"""A running daemon whose configuration file has become unreadable, or is gone: it is found, and both are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from admin_support import answered, history
+from e2e_support import Site, wait_for
+
+from agent.cli import whereabouts
+from agent.cli.options import Settings
+from agent.cli.whereabouts import said
+from agent.ops import status as ops
+
+CONFIG_WRONG = 78
+
+
+def broken(text: str) -> dict[str, bytes | None]:
+    """Return what people do to a file, each with the cause that E8617 names."""
+    return {
+        "E6004": text.replace("lang: zh", "lang: zh  # 门诊一楼登记处").encode("gb18030"),
+        "E6006": text.replace("lang: zh", "\tlang: zh").encode(),
+        "E6007": text.replace("lang: zh", "lang：zh").replace("state_dir:", "state_dir：").encode(),
+        "E6008": text.encode("utf-16"),
+        "E6010": f"{text}\nlogging: {{level: info\n".encode(),
+        # Neither says where the daemon is: it is asked which file it runs by.
+        "E6011": b"- nothing\n",
+        "E6016": text.replace("state_dir:", "state_dri:").encode(),
+        "E6001": None,
+    }
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+def codes(site: Site) -> list[str]:
+    return [one["code"] for one in answered(site, "status")["problems"]]
+
+
+def put(file: Path, content: bytes | None) -> None:
+    file.unlink(missing_ok=True)
+    if content is not None:
+        file.write_bytes(content)
+
+
+def test_a_daemon_is_found_whatever_has_become_of_its_file(site: Site) -> None:
+    with site.daemon():
+        wait_for("the daemon answers", lambda: answered(site, "status")["daemon"])
+        for cause, content in broken(site.config.read_text("utf-8")).items():
+            put(site.config, content)
+            report = answered(site, "status")
+            told = {one["code"] for one in report["problems"]}
+            assert (report["daemon"], "E8617" in told, told & {"W8602", "W8620"}) == (True, True, set()), (
+                cause
+            )
+            assert report["on_file"]["facts"]["cause"] == cause
+            shown = site.cli("status")
+            assert (shown.returncode, "E8617" in shown.stdout) == (0, True), cause
+            assert site.cli("outbox", "list").returncode == 0, cause
+        packed = site.folder / "bundle.tgz"
+        assert site.cli("support-bundle", str(packed)).returncode == 0
+        with tarfile.open(packed) as archive:
+            piece = archive.extractfile("kiosk-agent-support/status.json")
+            assert piece is not None
+            assert json.load(piece)["daemon"], "where nothing but the socket tells of it"
+
+
+def test_without_any_hint_nobody_says_that_the_daemon_is_down(site: Site) -> None:
+    history(site)
+    site.config.unlink()
+    report = answered_wrong(site)
+    told = [one["code"] for one in report["problems"]]
+    assert (report["daemon"], told) == (None, ["E6001", "W8620"])
+    shown = site.cli("status", "--lang", "en")
+    assert (shown.returncode, "is not known" in shown.stdout) == (CONFIG_WRONG, True)
+    assert site.cli("status", "--nagios").returncode == ops.NAGIOS["UNKNOWN"]
+
+
+def test_where_the_broken_file_still_says_where_the_records_are_they_are_told(site: Site) -> None:
+    history(site)
+    site.config.write_text(site.config.read_text("utf-8") + "logging: {level: info\n", "utf-8")
+    report = answered_wrong(site)
+    assert [one["code"] for one in report["problems"]][:2] == ["E6010", "W8602"]
+    assert report["queue"]["delivered"] == 1
+
+
+def answered_wrong(site: Site) -> dict[str, Any]:
+    run = site.cli("status", "--json")
+    assert run.returncode == CONFIG_WRONG
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("state_dir: /a/b  # where", "/a/b"),
+        ('"state_dir" : "/a/b"', "/a/b"),
+        ("state_dir：“/a/b”", "/a/b"),
+        ("\tstate_dir:\t/a/b\t# where", "/a/b"),
+        ("{lang: zh, state_dir: /a/b, device: {", "/a/b"),
+        ("state_dir: /a b\r", "/a b"),
+        ("# state_dir: /a/b", None),
+        ("my_state_dir: /a/b", None),
+        ("state_dir:\nlang: zh", None),
+    ],
+)
+def test_one_key_is_found_in_a_file_that_is_no_yaml(line: str, value: str | None) -> None:
+    assert said(f"lang: zh\n{line}\nplatform: {{\n".encode(), "state_dir") == value
+
+
+def test_nobody_elses_socket_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens under our name would else keep monitoring quiet."""
+    asked: list[Path] = []
+
+    def call(state_dir: Path, _verb: str, **_rest: float) -> dict[str, str]:
+        asked.append(state_dir)
+        return {"config_file": str(tmp_path / "config.yaml")}
+
+    monkeypatch.setattr(whereabouts, "call", call)
+    sockets = tmp_path / "unix"
+    lines = []
+    for name in ("another's", "no state", "does not listen", "ours"):
+        (tmp_path / name).mkdir()
+        if name != "no state":
+            (tmp_path / name / "last_run.json").touch()
+        flags = "00000000" if name == "does not listen" else "00010000"
+        lines.append(f"ffff: 00000002 00000000 {flags} 0001 01 4711 {tmp_path / name}/control.sock")
+    sockets.write_text("Num RefCount Protocol Flags Type St Inode Path\n" + "\n".join(lines))
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid)
+    real = Path.stat
+
+    def stat(path: Path, **rest: bool) -> Any:
+        found = list(real(path, **rest))
+        return os.stat_result([*found[:4], 64321, *found[5:]]) if path.name == "another's" else real(path)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    file = tmp_path / "config.yaml"
+    assert whereabouts.of_daemon(file, sockets) == tmp_path / "ours"
+    assert asked == [tmp_path / "ours"]
+    assert whereabouts.of_daemon(tmp_path / "other.yaml", sockets) is None
+    assert whereabouts.of_daemon(file, tmp_path / "none") is None
+
+
+def test_a_file_that_is_gone_leaves_what_systemd_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/prepared:/second")
+    file = tmp_path / "config.yaml"
+    assert Settings(file).state_dir() == Path("/prepared")
+    file.write_text("state_dir: /a\nlang: en\nplatform: [\n")
+    settings = Settings(file)
+    assert (settings.state_dir(), settings.language) == (Path("/prepared"), "en")
