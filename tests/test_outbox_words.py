@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,36 @@ def test_every_state_reason_and_column_has_words_in_both_languages() -> None:
     for zh, en in [*words.NAMES.values(), *words.HOLDS.values(), *words.STATES.values()]:
         assert re.search(r"[\u4e00-\u9fff]", zh)
         assert en.isascii()
+
+
+def test_what_a_record_lacks_is_said_once() -> None:
+    assert words.lacking("operator", "operationUser", "zh") == "操作人（operationUser）"
+    assert words.lacking("operator", "operationUser", "en") == "operator (operationUser)"
+    assert words.lacking("field", "operationUser", "zh") == "字段不合要求（操作人（operationUser））"
+
+
+NOW = datetime(2026, 11, 24, 8, tzinfo=timezone.utc)
+PAST, SOON, LATER = ((NOW + timedelta(seconds=s)).isoformat() for s in (-60, 60, 120))
+
+
+@pytest.mark.parametrize(
+    ("state", "due", "next_try", "waiting_for", "said"),
+    [
+        ("ready", PAST, LATER, "E4101", LATER),
+        ("ready", LATER, SOON, "E4101", LATER),
+        ("ready", PAST, None, "E4101", "待平台恢复"),
+        ("ready", None, PAST, "E4101", "待平台恢复"),
+        ("ready", PAST, None, None, "排队中"),
+        ("ready", SOON, None, None, SOON),
+        ("held", None, LATER, "E4101", None),
+    ],
+)
+def test_no_record_is_said_to_go_at_a_moment_that_has_passed(
+    state: str, due: str | None, next_try: str | None, waiting_for: str | None, said: str | None
+) -> None:
+    row = {"state": state, "next_attempt_at": due}
+    platform = {"next_try": next_try, "waiting_for": waiting_for}
+    assert words.next_upload(row, platform, NOW, "zh") == said
 
 
 def test_what_a_record_lacks_is_retold_in_chinese() -> None:

@@ -210,6 +210,13 @@ def test_what_failed_last_while_nothing_waits_is_told_with_its_time_and_no_probl
     assert words._state(topic, {}, Settings(), NOW) == "无待传记录 上一次 2026-11-24 16:00:00 失败 [E5102]"
 
 
+@pytest.mark.parametrize(("ago_s", "said"), [(0, True), (61, False)])
+def test_what_was_said_of_the_last_woman_is_not_how_things_are(ago_s: int, said: bool) -> None:
+    topic = {"state": "ready", "code": "I3002", "since": (NOW - timedelta(seconds=ago_s)).isoformat()}
+    assert ("尚待补全" in words._state(topic, {}, Settings(), NOW)) == said
+    assert words._state(topic, {}, Settings(), NOW).startswith("就绪")
+
+
 POSTED = re.compile(r'\bpost\(\s*"(\w+)"(?:,\s*state="(\w+)")?')
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from agent.catalogue import entry
 from agent.words import said
@@ -107,6 +108,9 @@ VALUES: Mapping[str, Mapping[str, Words]] = {
     },
 }
 SIZES = {"bytes", "limit", "free", "size"}
+#: When a record goes of which no moment is known.
+AWAITS_PLATFORM: Words = ("待平台恢复", "when the platform is back")
+AS_ITS_TURN_COMES: Words = ("排队中", "as its turn comes")
 YES, NO = ("是", "yes"), ("否", "no")
 
 
@@ -168,6 +172,19 @@ def value(key: str, given: object, lang: str) -> object:
     return given
 
 
+def next_upload(
+    row: Mapping[str, object], platform: Mapping[str, object], now: datetime, lang: str
+) -> object:
+    """Return when a record goes: not before the platform is tried again, and at no moment that has passed."""
+    if row["state"] != "ready":
+        return row["next_attempt_at"]
+    named = [str(at) for at in (row["next_attempt_at"], platform["next_try"]) if at]
+    to_come = [at for at in named if datetime.fromisoformat(at) > now]
+    if to_come:
+        return max(to_come, key=datetime.fromisoformat)
+    return _of(AWAITS_PLATFORM if platform["waiting_for"] else AS_ITS_TURN_COMES, lang)
+
+
 def size(number: int) -> str:
     """Return a number of bytes as people read it."""
     for power, unit in enumerate(("B", "KiB", "MiB")):
@@ -178,8 +195,10 @@ def size(number: int) -> str:
 
 def lacking(hold: str, what: str, lang: str) -> str:
     """Return what a record lacks, and the reason that was kept with it."""
-    words = _of(HOLDS.get(hold, (hold, hold)), lang)
-    return f"{words}（{told(what, lang)}）" if lang == "zh" else f"{words} ({what})"
+    words, reason = _of(HOLDS.get(hold, (hold, hold)), lang), told(what, lang)
+    if reason.startswith(words):
+        return reason  # the platform's name of the field says it already
+    return f"{words}（{reason}）" if lang == "zh" else f"{words} ({reason})"
 
 
 def told(sentence: str, lang: str) -> str:

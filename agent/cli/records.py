@@ -16,6 +16,7 @@ from agent.cli import outbox_words as words
 from agent.cli.options import Settings, VerbGroup, json_option, pass_settings, yes_option
 from agent.cli.screen import print_json, table
 from agent.cli.speech import misused
+from agent.clock import SystemClock
 from agent.words import said
 
 STATS = (
@@ -102,7 +103,17 @@ def list_(settings: Settings, state: str | None, limit: int, as_json: bool) -> N
     if as_json:
         print_json(rows)
         return
+    _told_when(settings, rows)
     _rows(settings, LISTED, rows)
+
+
+def _told_when(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
+    """Put into records that are to be sent when they are, as people read it."""
+    ready = [row for row in rows if row["state"] == "ready"]
+    if ready:
+        platform, now = settings.ask("platform.show"), SystemClock().now()
+        for row in ready:
+            row["next_attempt_at"] = words.next_upload(row, platform, now, settings.language)
 
 
 @outbox.command()
@@ -118,6 +129,7 @@ def show(settings: Settings, record: str, reveal: bool, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    _told_when(settings, [found])
     attempts, person = found.pop("attempts"), found.pop("person")
     found["state"] = found.pop("closed_as") or found["state"]
     found["last_code"] = words.code(found, settings.language)

@@ -80,6 +80,8 @@ MARKS = {
     "config_hash": ("配置摘要", "configuration"),
     "kek": ("密钥编号", "key"),
 }
+#: Of one woman, and long said: after so many seconds they tell nothing of how things are.
+SAID_ONCE, SAID_FOR_S = {"I3001", "I3002"}, 60.0
 #: Rare: shown where there are any.
 RARE = {"superseded", "moved"}
 
@@ -219,7 +221,10 @@ def _show(settings: Settings, report: Mapping[str, Any], found: list[Problem], n
 def _state(state: Mapping[str, Any], report: Mapping[str, Any], settings: Settings, now: datetime) -> str:
     """Return a topic's state and, where it has a code, its sentence."""
     code, lang = str(state.get("code") or ""), settings.language
-    text = entry(code).title(lang, report.get("told", {}).get(code)) if code in entries() else ""
+    since = datetime.fromisoformat(state["since"]) if state.get("since") else now
+    over = code in SAID_ONCE and (now - since).total_seconds() > SAID_FOR_S
+    known = code in entries() and not over
+    text = entry(code).title(lang, report.get("told", {}).get(code)) if known else ""
     again, failed = state.get("next_try"), state.get("failed_at")
     # A moment that has passed is no next one: the platform is being asked now, or nothing is to be sent.
     if again and datetime.fromisoformat(again) > now:
