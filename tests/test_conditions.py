@@ -14,6 +14,7 @@ import pytest
 from admin_support import answered, history
 from console_support import configuration
 from e2e_support import Site, wait_for
+from outbox_support import PICTURES, verification
 
 import agent
 from agent import room
@@ -29,6 +30,7 @@ from agent.control.verbs import Powers, handlers
 from agent.ops import conditions, devices, doctor, down, host, machine, reach
 from agent.ops.checking import Blocked
 from agent.ownership import owning
+from agent.records import Hold
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=timezone.utc)
 CODE = re.compile(r"[EW][1-8]\d{3}")
@@ -47,12 +49,17 @@ MACHINE = {
 UP: dict[str, Any] = {
     "daemon": True, "version": "1", "loops": [], "topics": {}, "told": {}, "queue": QUEUE, "keys": KEYS,
     "clock_trust": "ntp", "audit_alarm": None, "device": {}, "face": {"code": ""}, "machine": MACHINE,
-    "on_file": {},
+    "on_file": {}, "held": {},
 }  # fmt: skip
 
 
 def queue(**changes: Any) -> dict[str, Any]:
     return {**UP, "queue": {**QUEUE, **changes}}
+
+
+def held(**minutes: int) -> dict[str, Any]:
+    since = {lacking: (NOW - timedelta(minutes=many)).isoformat() for lacking, many in minutes.items()}
+    return {**UP, "held": {lacking: {"records": 2, "since": at} for lacking, at in since.items()}}
 
 
 def keys(**changes: Any) -> dict[str, Any]:
@@ -89,6 +96,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "E3118": queue(bytes=96),
     "E3127": queue(quarantined=1),
     "W3128": queue(parked=1),
+    "W3142": held(operator=6),
+    "W3143": held(field=6),
     "E3122": queue(copied=True),
     "E7301": keys(lost_epochs={"1": "c0ffee"}),
     "W7306": keys(own_files=["seal"]),
@@ -169,6 +178,30 @@ def test_status_and_doctor_tell_the_same_of_the_same(
     told = by_status(report)
     assert code in told
     assert by_doctor(report, config) == told
+
+
+def test_what_a_person_must_complete_is_no_problem_at_once() -> None:
+    assert by_status(held(operator=4, field=4)) == {}
+    assert by_status(held(operator=6, field=4)) == {"W3142": {"records": "2", "minutes": "6"}}
+
+
+def test_who_looks_is_told_what_people_have_to_say_of_records(tmp_path: Path) -> None:
+    with owning(configuration(tmp_path), SystemClock()) as own:
+        lacks: list[dict[Hold, str]] = [
+            {Hold.CLOCK: "clock"}, {Hold.OPERATOR: "operationUser"}, {Hold.ADDRESS: "address"}, {Hold.FIELD: "x"},
+        ]  # fmt: skip
+        ids = []
+        for holds in lacks:
+            one = verification()
+            own.outbox.put(one, PICTURES, person=one.id, holds=holds)
+            ids.append(one.id)
+        since = [own.outbox.administration.row(one).created_at.isoformat() for one in ids]
+        report = handlers(Powers(own, board=Board(SystemClock())))["status"]({}, Caller(0, 1))
+        assert {lacking: found["records"] for lacking, found in report["held"].items()} == {
+            "operator": 1,
+            "field": 2,
+        }
+        assert datetime.fromisoformat(report["held"]["operator"]["since"]) == datetime.fromisoformat(since[1])
 
 
 def test_whatever_a_part_posts_is_in_both(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ LABELS = {
     "room": "队列容量",
     "unreadable": "无法读取",
     "refused": "被拒记录",
+    "operator": "操作人",
+    "fields": "待补字段",
     "machine": "主机",
     "keys": "加密密钥",
     "key files": "密钥存放",

@@ -12,7 +12,7 @@ from agent.board import Board, Event
 from agent.clock import Clock
 from agent.console import view
 from agent.console.figures import OF_A_PERSON, Figures
-from agent.control import commissioning, keyring
+from agent.control import commissioning, keyring, looking
 from agent.control.powers import Powers
 from agent.ops.conditions import Report, problems
 from agent.supervisor import LoopState
@@ -68,6 +68,7 @@ def _report(
         "told": board.told(),
         "loops": [asdict(loop) for loop in loops],
         "queue": queue,
+        "held": looking.held_back(powers),
         "keys": keyring.state(powers),
         "clock_trust": powers.own.time.trust().value,
         "audit_alarm": powers.own.audit_alarm(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +11,15 @@ from agent import masks
 from agent.catalogue import AgentError
 from agent.control.powers import Powers
 from agent.control.protocol import Caller, Handler
+from agent.records import Hold
 
 #: More rows than this a person does not read; programs page with `limit`.
 MAX_ROWS = 1000
+#: What a person has to say before a record can be sent. Decoder, clock and device are told by themselves.
+BY_A_PERSON = {
+    "operator": frozenset({Hold.OPERATOR}),
+    "field": frozenset({Hold.NATION, Hold.ADDRESS, Hold.ISSUER, Hold.FIELD}),
+}
 #: What one call of `verify` reads before it answers; the caller goes on from there.
 VERIFY_BYTES = 64 * 2**20
 
@@ -43,6 +50,20 @@ def stats(powers: Powers) -> dict[str, Any]:
         "copied": outbox.copied,
         "followups": outbox.followups.count(),
     }
+
+
+def held_back(powers: Powers) -> dict[str, Any]:
+    """Return what records lack that a person has to say: of how many, and since when the oldest lacks it."""
+    found: dict[str, Any] = {}
+    held = powers.own.outbox.held()
+    for lacking, holds in BY_A_PERSON.items():
+        records = [record.id for record in held if holds & record.holds.keys()]
+        if records:
+            # One that was completed since is not there any more.
+            with suppress(AgentError):
+                oldest = powers.own.outbox.administration.row(records[0])
+                found[lacking] = {"records": len(records), "since": oldest.created_at.isoformat()}
+    return found
 
 
 def _list(powers: Powers, args: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -74,6 +74,7 @@ def _status(powers: Powers) -> dict[str, Any]:
         "told": {} if board is None else board.told(),
         "loops": [asdict(state) for state in powers.loops()],
         "queue": looking.stats(powers),
+        "held": looking.held_back(powers),
         "device": commissioning.device_state(powers),
         "clock_trusted": powers.own.clock_trusted(),
         "clock_trust": powers.own.time.trust().value,

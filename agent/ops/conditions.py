@@ -24,6 +24,8 @@ Topics = Mapping[str, Mapping[str, Any]]
 
 #: The oldest waiting record: a night without the platform is no finding, a day is.
 OLD_H = 24.0
+#: A record that a person must complete: for so long it is the desk's next step, and then it is forgotten.
+HELD_MIN = 5.0
 ORDER = ("error", "warning")
 #: How a daemon's last run ended; whatever else tells why none runs is the code that ended it.
 LAST_RUN = frozenset({"W8611", "W8612", "E8613", "E8614"})
@@ -196,6 +198,20 @@ def _some(code: str, state: str) -> Callable[[Report, datetime], Found]:
     return look
 
 
+def _held(code: str, lacking: str) -> Callable[[Report, datetime], Found]:
+    """Say that records wait for what a person has to say."""
+
+    def look(report: Report, now: datetime) -> Found:
+        held = report["held"].get(lacking, {})
+        if not held.get("since"):
+            return GOOD
+        minutes = (now - datetime.fromisoformat(held["since"])).total_seconds() / 60
+        facts = {"records": held["records"], "minutes": f"{minutes:.0f}"}
+        return (code, facts) if minutes > HELD_MIN else GOOD
+
+    return look
+
+
 def _copied(report: Report, _now: datetime) -> Found:
     return ("E3122" if report["queue"]["copied"] else None), {}
 
@@ -303,6 +319,8 @@ CONDITIONS = (
     Condition("room", "queue", _room),
     Condition("unreadable", "queue", _some("E3127", "quarantined")),
     Condition("refused", "queue", _some("W3128", "parked")),
+    Condition("operator", "held", _held("W3142", "operator")),
+    Condition("fields", "held", _held("W3143", "field")),
     Condition("machine", "queue", _copied),
     Condition("keys", "keys", _keys),
     Condition("key files", "keys", _key_files),

@@ -117,8 +117,8 @@ class Doctor:
 
     def _kept(self) -> list[Check]:
         held = (
-            "queue", "balance", "room", "unreadable", "refused", "machine", "keys", "key files", "backup",
-            "clock", "audit", "registration",
+            "queue", "balance", "room", "unreadable", "refused", "operator", "fields", "machine", "keys",
+            "key files", "backup", "clock", "audit", "registration",
         )  # fmt: skip
         return [
             Check("sealing", machine.sealing_cost),

@@ -27,6 +27,8 @@ UNIT = "kiosk-agent.service"
 NOT_KNOWN = {
     "face": "which engine and threshold are meant only the configuration says",
     "file": "nothing is in force that the file could differ from; its faults are told as such",
+    "operator": "what a record lacks is read by the outbox's owner",
+    "fields": "what a record lacks is read by the outbox's owner",
     "key files": "whose the keys are only the configuration says",
     "registration": "whether the device registers only the configuration says; one out of service is told",
 }
