@@ -247,6 +247,8 @@ def _read_private(path: Path, name: str) -> bytes:
         status = path.stat()
     except OSError as error:
         raise AgentError("E7201", key=name, path=path, reason=error.strerror) from error
+    if stat.S_ISDIR(status.st_mode):  # of a folder, 0755 is no fault, and chmod no remedy
+        raise AgentError("E7201", key=name, path=path, reason=os.strerror(errno.EISDIR))
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or status.st_uid not in {os.geteuid(), 0}:
         raise AgentError("E7202", key=name, path=path)
     return _content(path, name)

@@ -62,7 +62,7 @@ class Writer:
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except FileExistsError as error:
-            raise AgentError("E8309", path=path) from error
+            raise AgentError("E8316", path=path) from error
         except OSError as error:
             raise AgentError("E8308", path=path, reason=error.strerror) from error
         header = {"purpose": purpose, "salt": salt.hex(), "kdf": "scrypt", **SCRYPT}

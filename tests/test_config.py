@@ -123,6 +123,15 @@ def changed(old: str, new: str) -> str:
         (changed("manufacturer: M", "manufacturer: Ｍ．１"), ["10:17 W6105"]),
         (GOOD + "operators: {default: '甲 ', list: [甲, ' 乙']}\n", ["15:22 E6037", "15:38 E6037"]),
         (changed("encrypt: true", "encrypt: true\n  conventions: {substitutes: {address: '不详 '}}"), ["7:40 E6037"]),
+        (changed("dept_name: 产科", "dept_name: *"), ["9:14 E6028"]),
+        (changed("dept_name: 产科", "dept_name:  *  # a").replace("org_app_id: 0123", "org_app_id: *"),
+            ["3:15 E6028", "9:15 E6028"]),
+        (changed("dept_name: 产科", "dept_name: '*'"), []),
+        (changed("{credential: a}", "{credential: *}"), ["4:32 E6012"]),
+        (changed("{credential: a}", "{credential: a"), ["4:19 E6010"]),
+        (changed("{credential: a}", "{credential: 'a'"), ["4:19 E6010"]),
+        (GOOD + "operators: {list: [甲, 乙}\nlang: zh\n", ["15:24 E6010"]),
+        (GOOD + "operators: {list: [甲, 乙]\nlang: zh\n", ["15:12 E6010"]),
         (GOOD + "audit: {keep_days: 183}\n", ["15:20 E6023"]),
         (GOOD + "operators: {default: 一二三四五六七八九十一}\n", ["15:22 E6022"]),
         (GOOD + "operators: {list: [甲, '']}\n", ["15:23 E6026"]),
@@ -251,6 +260,19 @@ def test_a_near_miss_is_named(text: str, words: str, tmp_path: Path) -> None:
     lines = [finding.line("en") for finding in examined(text, tmp_path)[1]]
     assert any(words in line for line in lines)
     assert all(re.match(r".*c\.yaml:\d+:\d+ [EW]6\d{3} ", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (changed("{credential: a}", "{credential: a"), "括号没有闭合，或缺少逗号"),
+        (changed("dept_name: 产科", "dept_name: *"), "dept_name 带星号，必须填写，尚未填写"),
+        (GOOD + "outbox: {max_bytes: 20G}\n", "字节数，写成 20GiB、20GB、500MB 或纯数字"),
+    ],
+)
+def test_a_slip_is_told_in_words_of_the_file(text: str, words: str, tmp_path: Path) -> None:
+    (finding,) = examined(text, tmp_path)[1]
+    assert words in finding.line("zh")
 
 
 def test_no_finding_quotes_a_value_because_it_may_be_a_secret(tmp_path: Path) -> None:

@@ -76,6 +76,14 @@ def test_a_bad_secret_file_is_refused_by_its_own_code(
         keys.read_secret(secret_file(tmp_path, content, mode), "k")
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_a_folder_in_a_secrets_place_is_told_as_one(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with pytest.raises(AgentError, match="E7201") as told:
+        keys.read_secret(Secret(file=str(tmp_path)), "k")
+    assert told.value.facts["reason"] == "Is a directory"
+
+
 def test_a_credential_is_read_from_systemds_folder_and_missed_without_it(tmp_path: Path) -> None:
     (tmp_path / "ticket").write_bytes(b"abc\n")
     secret = Secret(credential="ticket")

@@ -137,6 +137,10 @@ def test_a_number_that_is_nowhere_may_have_been_typed_wrongly(site: Site) -> Non
     history(site)
     status, screen = typed(site, ["outbox", "find"], ["450102199001010041"])
     assert (status, "没有该号码的记录" in screen, "校验位" in screen) == (0, True, True)
+    # A program gets its empty list; whoever typed the number is told beside it.
+    status, screen = typed(site, ["outbox", "find", "--json"], ["450102199001010041"])
+    assert (status, "没有该号码的记录" in screen, "校验位" in screen) == (0, True, True)
+    assert screen.rstrip().endswith("[]")
     status, screen = typed(site, ["outbox", "find"], [NUMBER])
     assert (status, "已送达" in screen) == (0, True)
     assert english(screen.replace(NUMBER, "")) == []

@@ -165,7 +165,8 @@ def test_an_export_is_refused_before_a_passphrase_is_asked_for(site: Site, tmp_p
     there.write_text("x")
     for verb in (("outbox", "export"), ("keys", "backup")):
         status, screen = typed(site, [*verb, str(there)], [])
-        assert (status, "E8309" in screen, "口令" in screen) == (2, True, False), screen
+        assert (status, "E8316" in screen, "口令" in screen) == (2, True, False), screen
+        assert "--force" not in screen  # these two have none
 
 
 def test_an_export_while_the_daemon_runs_and_its_refusals(site: Site, tmp_path: Path) -> None:

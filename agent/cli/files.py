@@ -33,6 +33,12 @@ def refuse(out: Path | None, *, force: bool) -> None:
         raise AgentError("E8309", path=out)
 
 
+def refuse_for_good(out: Path) -> None:
+    """Refuse a file that is there, whatever is said: for what --force does not exist. AgentError E8316."""
+    if os.path.lexists(out):
+        raise AgentError("E8316", path=out)
+
+
 def written(out: Path, content: bytes, *, force: bool) -> None:
     """Write a file, whole or not at all. AgentError: E8309 it is there, E8308 it cannot be written."""
     try:

@@ -154,24 +154,32 @@ def find(settings: Settings, as_json: bool) -> None:
         settings, "证件号码（不回显）", "card number (not shown)", instead="kiosk-agent outbox find < FILE"
     )
     rows = settings.ask("outbox.find", {"number": number})
+    if not rows:
+        _none_found(settings, number, err=as_json)
     if as_json:
         print_json(rows)
-    elif not rows:
-        settings.say("没有该号码的记录", "no record of that number")
-        from agent.hmpt.checks import checksum_right  # for this alone
-
-        if not checksum_right(number.strip().upper()):
-            settings.say(
-                "此号码不是校验位正确的 18 位身份证号：请核对后重新输入",
-                "this is no 18-digit identity number with a right check digit: was it typed rightly?",
-            )
-    else:
+    elif rows:
         _rows(settings, FOUND, rows)
+
+
+def _none_found(settings: Settings, number: str, *, err: bool) -> None:
+    """Say that nothing was found, and whether the number can be right; on stderr where a program reads."""
+    from agent.hmpt.checks import checksum_right  # for this alone
+
+    settings.say("没有该号码的记录", "no record of that number", err=err)
+    if not checksum_right(number.strip().upper()):
+        settings.say(
+            "此号码不是校验位正确的 18 位身份证号：请核对后重新输入",
+            "this is no 18-digit identity number with a right check digit: was it typed rightly?",
+            err=err,
+        )
 
 
 @outbox.command()
 @click.argument("record", required=False)
-@click.option("--code", default=None, help="所有以此代码搁置的记录 / all that were set aside with this code")
+@click.option(
+    "--code", default=None, help="所有以此代码被拒或无法读取的记录 / all parked or unreadable with this code"
+)
 @json_option
 @pass_settings
 def retry(settings: Settings, record: str | None, code: str | None, as_json: bool) -> None:
@@ -199,7 +207,10 @@ def _retry_all(settings: Settings, code: str, *, as_json: bool) -> None:
     if as_json:
         print_json(records)
     elif not records:
-        settings.say(f"没有以 {code} 搁置的记录", f"nothing was set aside with {code}")
+        zh = f"没有以 {code} 被拒或无法读取的记录；待传的会自行再传"
+        settings.say(
+            zh, f"nothing is parked or unreadable with {code}; what is ready is sent again by itself"
+        )
     else:
         zh, en = f"已恢复 {sent} 条，{len(stay)} 条未变", f"{sent} go again, {len(stay)} stay as they are"
         settings.say(zh, en)

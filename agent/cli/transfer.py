@@ -78,7 +78,7 @@ def export(
 ) -> None:
     """加密导出记录（更换主机用） / export records under a passphrase; to replace a kiosk PC: --move."""
     config = settings.config()
-    files.refuse(out, force=False)
+    files.refuse_for_good(out)
     secret = _passphrase(settings, passphrase_file, new=True)
     salt = os.urandom(SALT_BYTES)
     key = passphrase.derived(secret, salt)
@@ -319,7 +319,7 @@ def rotate(settings: Settings, kek: bool, as_json: bool) -> None:
 def backup_(settings: Settings, out: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """用口令加密备份密钥 / back the keys up under a passphrase; keep file and passphrase apart."""
     config = settings.config()
-    files.refuse(out, force=False)
+    files.refuse_for_good(out)
     secret = _passphrase(settings, passphrase_file, new=True)
     salt = os.urandom(SALT_BYTES)
     key = passphrase.derived(secret, salt)

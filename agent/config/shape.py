@@ -13,7 +13,7 @@ from datetime import date
 from enum import Enum
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 
 class Kind(Enum):
@@ -23,6 +23,7 @@ class Kind(Enum):
     LIST = "list"
     TEXT = "text"
     NUMBER = "number"
+    SIZE = "bytes as 20GiB, 20GB, 500MB or a plain number"
     BOOL = "true/false"
     DATE = "yyyy-mm-dd"
 
@@ -62,7 +63,9 @@ _SCALARS = {bool: Kind.BOOL, int: Kind.NUMBER, float: Kind.NUMBER, date: Kind.DA
 def _of(annotation: Any) -> Shape:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return _of(arguments[0])
+        # What reads a unit stands before the number's own check.
+        sized = any(isinstance(argument, BeforeValidator) for argument in arguments)
+        return Shape(Kind.SIZE) if sized else _of(arguments[0])
     if origin in {Union, types.UnionType}:
         return _of(next(argument for argument in arguments if argument is not type(None)))
     if origin is Literal:

@@ -18,6 +18,8 @@ _COLON = re.compile(r"(?:^\s*(?:- +)?|[{,，]\s*)[A-Za-z_][A-Za-z0-9_]*\s*(：)"
 _OPENING = re.compile(rf"^\s*(?:- +)?[A-Za-z_][A-Za-z0-9_]*\s*:[ \t]*([“”‘’「『｛［【，{_BLANKS}])")
 #: A key whose colon nothing parts from its value: to YAML all of it is one word. An address is none.
 _JOINED = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*):(?=[^\s/])")
+#: The star of a key that must be given, left where its value belongs.
+_STARRED = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*):[ \t]+(\*)\s*$")
 #: A value that begins with a quote.
 _BEGINS_QUOTED = re.compile(r"^\s*(?:- +)?(?:[A-Za-z_][A-Za-z0-9_]*:\s+)?(?=[\"'])")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"")
@@ -46,6 +48,12 @@ def joined(line: str) -> tuple[int, str] | None:
     """Return the column of a colon that has no blank behind it, and its key; None where there is none."""
     found = _JOINED.match(_without_quotes_and_comment(line))
     return (found.end(), found.group(1)) if found else None
+
+
+def starred(line: str) -> tuple[int, str] | None:
+    """Return the column of a star that stands for a whole value, and its key; None where there is none."""
+    found = _STARRED.match(_without_quotes_and_comment(line))
+    return (found.start(2) + 1, found.group(1)) if found else None
 
 
 def unclosed(line: str) -> int | None:

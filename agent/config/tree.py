@@ -36,7 +36,7 @@ _BOOLS = {"true": True, "false": False}
 _YAML_BOOLS = frozenset({"yes", "no", "on", "off", "true", "false", "y", "n"})
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?\s?([kKMG]i?B)?")
 _FAR_ESCAPE = re.compile(r"\\U(?!000|0010)")
-_FORMS = {Kind.NUMBER: _NUMBER, Kind.DATE: re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")}
+_FORMS = {Kind.NUMBER: _NUMBER, Kind.SIZE: _NUMBER, Kind.DATE: re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
 
 
@@ -129,6 +129,12 @@ def _joined(text: str, shape: Shape) -> Iterator[tuple[Place, str]]:
 
 def _explained(tree: Tree, text: str) -> Tree:
     """Name the slip that led to an error of syntax, where one is known: YAML sees it lines later."""
+    stars = [(Place(line, star[0]), star[1]) for line, star in _starred(text)]
+    if any(finding.code == "E6012" and finding.place in dict(stars) for finding in tree.findings):
+        tree.findings = []
+        for place, key in stars:
+            tree.find(place, "E6028", key=key)
+        return tree
     syntax = [finding for finding in tree.findings if finding.code == "E6010"]
     if not syntax:
         return tree
@@ -142,6 +148,12 @@ def _explained(tree: Tree, text: str) -> Tree:
     if quote is not None:
         tree.find(quote, "E6010", problem="the quote is not closed on its line")
     return tree
+
+
+def _starred(text: str) -> Iterator[tuple[int, tuple[int, str]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if star := typed.starred(line):
+            yield number, star
 
 
 def _scanned(tree: Tree, text: str) -> bool:
@@ -172,7 +184,12 @@ def _scanned(tree: Tree, text: str) -> bool:
 
 def _misspelt(tree: Tree, error: yaml.MarkedYAMLError) -> None:
     problem = error.problem or ""
-    tree.find(_mark(error.problem_mark), "E6006" if r"'\t'" in problem else "E6010", problem=problem)
+    begun, met = _mark(error.context_mark), _mark(error.problem_mark)
+    if problem.startswith("expected alphabetic or numeric character"):  # `*` or `&` and no name
+        return tree.find(begun, "E6012")
+    if problem.startswith(("expected ',' or '}'", "expected ',' or ']'")) and begun.line < met.line:
+        return tree.find(begun, "E6010", problem="the bracket is not closed, or a comma is missing")
+    return tree.find(met, "E6006" if r"'\t'" in problem else "E6010", problem=problem)
 
 
 def _mark(mark: Any) -> Place:
@@ -259,7 +276,9 @@ def _scalar(tree: Tree, node: yaml.ScalarNode, shape: Shape, path: Path) -> Any:
     if shape.kind is Kind.TEXT and text.lower() in _YAML_BOOLS:
         return tree.refuse(path, "E6017")
     if shape.kind in _FORMS and not _FORMS[shape.kind].fullmatch(text):
-        code = "E6018" if shape.kind is Kind.NUMBER and _LEADING_ZERO.fullmatch(text) else "E6021"
+        code = (
+            "E6018" if shape.kind in {Kind.NUMBER, Kind.SIZE} and _LEADING_ZERO.fullmatch(text) else "E6021"
+        )
         return tree.refuse(path, code, expected=shape.expected)
     return text
 
