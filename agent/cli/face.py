@@ -22,7 +22,7 @@ from agent.control.ask import ask
 #: Why no comparison was possible: the engine's fault, or a picture's.
 ENGINE_REASONS = {"engine_none": "E2426", "engine_missing": "E2426"}
 PICTURE_REASONS = {
-    "no_picture": ("文件不是可读的图片", "a file is no readable picture"),
+    "no_picture": ("不是可读的图片", "no readable picture"),
     "no_face": ("照片上找不到人脸", "no face on a picture"),
     "several_people": ("照片上不止一人", "more than one person on a picture"),
 }
@@ -70,12 +70,13 @@ def face() -> None:
 @pass_settings
 def compare(settings: Settings, a: Path, b: Path, as_json: bool) -> None:
     """比对两张照片 / compare two pictures."""
-    from agent.face.compare import face_compare
+    from agent.face.compare import face_compare, first_is_unfit
     from agent.records import FaceResult
 
     config = config_if_any(settings)
     started = time.perf_counter()
-    verdict = face_compare(a.read_bytes(), b.read_bytes(), config.face if config else Face())
+    face = config.face if config else Face()
+    verdict = face_compare(a.read_bytes(), b.read_bytes(), face)
     passed = None if verdict.result is FaceResult.NOT_VERIFIED else verdict.result is FaceResult.PASSED
     if as_json:
         print_json(
@@ -92,7 +93,11 @@ def compare(settings: Settings, a: Path, b: Path, as_json: bool) -> None:
             }
         )
     if passed is None:
-        raise _impossible(verdict.reason, settings.language)
+        reason = verdict.reason
+        if reason in ENGINE_REASONS:
+            raise AgentError(ENGINE_REASONS[reason])
+        unfit = a if first_is_unfit(a.read_bytes(), reason, face) else b
+        raise _impossible(reason, unfit, settings.language)
     if not as_json:
         zh, en = ("通过", "passed") if passed else ("未通过", "not passed")
         numbers = (verdict.score, verdict.pass_score, verdict.cosine, verdict.threshold, verdict.model)
@@ -102,13 +107,10 @@ def compare(settings: Settings, a: Path, b: Path, as_json: bool) -> None:
         )
 
 
-def _impossible(reason: str | None, lang: str) -> AgentError:
+def _impossible(reason: str, unfit: Path, lang: str) -> AgentError:
     """Return why two pictures could not be compared, for people; programs read the `reason`."""
-    code = ENGINE_REASONS.get(reason or "")
-    if code is not None:
-        return AgentError(code)
-    zh, en = PICTURE_REASONS.get(reason or "", (reason, reason))
-    return AgentError("E2427", why=zh if lang == "zh" else en)
+    zh, en = PICTURE_REASONS.get(reason, (reason, reason))
+    return AgentError("E2427", path=unfit, why=zh if lang == "zh" else en)
 
 
 @face.command()

@@ -30,6 +30,16 @@ def compared(engine: FaceEngine | None, a: bytes, b: bytes, face: Face) -> FaceV
     return compare(engine, one, [other], threshold_of(face))
 
 
+def first_is_unfit(a: bytes, reason: str, face: Face) -> bool:
+    """Return whether a comparison that was impossible for this reason was so over its first picture."""
+    try:
+        picture = images.decode(a)
+    except PhotoError:
+        return True
+    engine = None if reason == "no_picture" else load(face)
+    return engine is not None and engine.card(picture) is None
+
+
 def _why(engine: FaceEngine, picture: images.Image) -> str:
     reason = engine.look(picture).reason
     return reason if reason in quality.HARD else "no_face"
