@@ -208,6 +208,8 @@ def test_what_failed_last_while_nothing_waits_is_told_with_its_time_and_no_probl
     }
     assert conditions.problems(report(topics={"platform": topic}), NOW) == []
     assert words._state(topic, {}, Settings(), NOW) == "无待传记录 上一次 2026-11-24 16:00:00 失败 [E5102]"
+    untimed = {**topic, "failed_at": None}
+    assert words._state(untimed, {}, Settings(), NOW) == "无待传记录 上一次 - 失败 [E5102]"
 
 
 @pytest.mark.parametrize(("ago_s", "said"), [(0, True), (61, False)])

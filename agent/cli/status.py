@@ -229,7 +229,7 @@ def _state(state: Mapping[str, Any], report: Mapping[str, Any], settings: Settin
     # A moment that has passed is no next one: the platform is being asked now, or nothing is to be sent.
     if again and datetime.fromisoformat(again) > now:
         text += f"，下次尝试 {shown(again)}" if lang == "zh" else f", next try {shown(again)}"
-    if failed:
+    if state.get("failed_with"):  # an earlier version kept no time with it
         zh, en = f"上一次 {shown(failed)} 失败", f"the last time, {shown(failed)}, failed"
         text = f"{zh if lang == 'zh' else en} [{state['failed_with']}]"
     said = str(state.get("state") or state.get("result") or "")
