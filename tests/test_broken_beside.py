@@ -13,9 +13,12 @@ from admin_support import answered, history
 from e2e_support import Site, wait_for
 
 from agent.cli import whereabouts
+from agent.cli.doctor_words import LABELS
 from agent.cli.options import Settings
 from agent.cli.whereabouts import said
+from agent.ops import conditions
 from agent.ops import status as ops
+from agent.ops.unconfigured import ORDER
 
 CONFIG_WRONG = 78
 
@@ -158,3 +161,85 @@ def test_a_file_that_is_gone_leaves_what_systemd_prepared(
     file.write_text("state_dir: /a\nlang: en\nplatform: [\n")
     settings = Settings(file)
     assert (settings.state_dir(), settings.language) == (Path("/prepared"), "en")
+
+
+# --- doctor -----------------------------------------------------------------------------------------
+
+
+def doctors(site: Site) -> list[dict[str, Any]]:
+    run = site.cli("doctor", "--json")
+    assert run.returncode == CONFIG_WRONG
+    found: list[dict[str, Any]] = json.loads(run.stdout)
+    assert {one["check"] for one in found} == set(LABELS)
+    return found
+
+
+def test_doctor_goes_on_beside_a_daemon_whatever_its_file_says(site: Site) -> None:
+    text = site.config.read_text("utf-8")
+    with site.daemon():
+        wait_for("the reader is missing", lambda: "E1101" in codes(site))
+        for content, code in ((f"{text}lnag: zh\n", "E6016"), (f"{text}logging: {{\n", "E6010")):
+            site.config.write_text(content, "utf-8")
+            found = doctors(site)
+            first, checks = found[0], {one["check"]: one for one in found}
+            assert (first["check"], first["code"], first["who"]) == ("configuration", code, "it")
+            assert first["file"] == str(site.config)
+            assert first["do"]
+            assert (checks["daemon"]["ok"], checks["file"]["code"]) == (True, "E8617")
+            assert (checks["reader"]["code"], checks["queue"]["ok"]) == ("E1101", True)
+            follows = {name for name, one in checks.items() if one["follows"] == "configuration"}
+            assert follows == set(ORDER) - set(conditions.NAMED) - WITHOUT
+            assert "daemon" not in {one["follows"] for one in found}
+            told = {one["code"] for one in found if one["code"]}
+            assert set(codes(site)) <= told
+
+
+#: Probes that need no configuration.
+WITHOUT = {"package", "sealing", "database", "pictures"}
+
+
+def test_doctor_without_a_daemon_tells_what_does_not_depend_on_the_configuration(site: Site) -> None:
+    history(site)
+    text = site.config.read_text("utf-8")
+    site.config.write_text(f"{text}lnag: zh\n", "utf-8")
+    checks = {one["check"]: one for one in doctors(site)}
+    assert (checks["daemon"]["code"], checks["last run"]["code"]) == ("W8602", "W8611")
+    assert (checks["refused"]["code"], checks["backup"]["code"]) == ("W3128", "W7307")
+    assert checks["sealing"]["ok"]
+    for name in ("secrets", "reader", "decoder", "face", "key files", "intake", "line", "signature"):
+        assert checks[name]["follows"] == "configuration", name
+    shown = site.cli("doctor")
+    lines = shown.stdout.splitlines()
+    assert shown.returncode == CONFIG_WRONG
+    assert lines[0].startswith(f"✗  配置文件     {site.config}:")
+    assert "是否想写 lang" in lines[0]
+    assert lines[0].endswith("[E6016] (信息科)")
+    assert lines[1].strip().startswith("1. ")
+    assert any(line.startswith("?  密钥与票据") and line.endswith("先解决 配置文件") for line in lines)
+    assert any(line.startswith("?  生效的配置") and line.endswith("先解决 守护进程") for line in lines)
+
+
+def test_doctor_knows_where_it_does_not_know(site: Site) -> None:
+    history(site)
+    site.config.unlink()
+    checks = {one["check"]: one for one in doctors(site)}
+    assert (checks["configuration"]["code"], checks["daemon"]["code"]) == ("E6001", "W8620")
+    assert {checks[name]["follows"] for name in ("disk", "database", "queue")} == {"configuration"}
+    assert "W8602" not in {one["code"] for one in checks.values()}
+
+
+def test_a_damaged_outbox_is_told_without_a_configuration(site: Site) -> None:
+    history(site)
+    site.config.write_text(site.config.read_text("utf-8") + "lnag: zh\n", "utf-8")
+    (site.folder / "state/outbox.db").write_bytes(b"no database at all")
+    checks = {one["check"]: one for one in doctors(site)}
+    assert (checks["database"]["code"], checks["queue"]["follows"]) == ("E3107", "database")
+
+
+def test_a_configuration_that_can_be_used_is_the_first_check(site: Site) -> None:
+    first = json.loads(site.cli("doctor", "--json").stdout)[0]
+    assert (first["check"], first["ok"], first["facts"]) == (
+        "configuration",
+        True,
+        {"file": str(site.config)},
+    )

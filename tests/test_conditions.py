@@ -29,6 +29,7 @@ from agent.control.protocol import Caller
 from agent.control.verbs import Powers, handlers
 from agent.ops import conditions, devices, doctor, down, host, machine, reach
 from agent.ops.checking import Blocked
+from agent.ops.unconfigured import CONFIGURATION, ORDER
 from agent.ownership import owning
 from agent.records import Hold
 
@@ -227,8 +228,10 @@ def test_every_part_that_posts_has_its_condition() -> None:
 
 
 def test_a_check_is_a_condition_or_a_probe_with_a_reason_that_the_document_gives(config: Config) -> None:
-    checks = {check.name for check in doctor.Doctor(config, dict, lambda _: {}, SystemClock()).checks()}
-    assert checks == set(LABELS)
+    order = [check.name for check in doctor.Doctor(config, dict, lambda _: {}, SystemClock()).checks()]
+    checks = set(order)
+    assert tuple(order) == ORDER, "and with a configuration that cannot be used each has its place"
+    assert checks == set(LABELS) - {CONFIGURATION}
     assert checks - {"database"} == (set(conditions.NAMED) | set(doctor.PROBES)) - {
         "database",
         "configuration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from agent.control.ask import ask
 from agent.ops.checking import Result
 from agent.ops.doctor import Doctor
 from agent.ops.pages import WHO
+from agent.ops.unconfigured import CONFIGURATION, Unconfigured
 
 NAME_CELLS = 12
 
@@ -35,18 +37,12 @@ def doctor(settings: Settings, as_json: bool) -> None:
     try:
         config = settings.config()
     except ConfigError as error:
-        if not as_json:
-            raise
-        print_json([_of_file(finding, settings.language) for finding in error.findings])
-        raise click.exceptions.Exit(complain_of_config(error, settings.language)) from None
-
-    def daemon() -> Any:
-        try:
-            return call(Path(config.state_dir), "status")
-        except NotRunning:
-            return None
-
-    results = Doctor(config, daemon, lambda verb: ask(config, verb), SystemClock()).examine()
+        _without(settings, error, as_json=as_json)
+        raise click.exceptions.Exit(entry(error.code).exit) from None
+    state_dir = Path(config.state_dir)
+    checked = Result(CONFIGURATION, None, {"file": str(settings.config_path)})
+    examined = Doctor(config, partial(_daemon, state_dir), partial(ask, config), SystemClock()).examine()
+    results = [checked, *examined]
     if as_json:
         print_json([_as_json(result, settings.language) for result in results])
     else:
@@ -54,6 +50,29 @@ def doctor(settings: Settings, as_json: bool) -> None:
             _print(result, settings.language)
     if any(result.code is not None and entry(result.code).severity == "error" for result in results):
         raise SystemExit(1)
+
+
+def _daemon(state_dir: Path | None) -> Any:
+    try:
+        return None if state_dir is None else call(state_dir, "status")
+    except NotRunning:
+        return None
+
+
+def _without(settings: Settings, error: ConfigError, *, as_json: bool) -> None:
+    """Tell what is wrong with the configuration, then whatever can be told without it."""
+    state_dir, lang = settings.whereabouts(), settings.language
+    examination = Unconfigured(state_dir, partial(_daemon, state_dir), SystemClock())
+    if as_json:
+        complain_of_config(error, lang)
+        results = examination.examine()
+        told = [_of_file(finding, lang) for finding in error.findings]
+        print_json([*told, *(_as_json(result, lang) for result in results)])
+        return
+    for finding in error.findings:
+        _print_finding(finding, lang)
+    for result in examination.examine():
+        _print(result, lang)
 
 
 def _as_json(result: Result, lang: str) -> dict[str, Any]:
@@ -69,9 +88,15 @@ def _as_json(result: Result, lang: str) -> dict[str, Any]:
 
 def _of_file(finding: Finding, lang: str) -> dict[str, Any]:
     """Return what is wrong with the configuration in the form of a check, and where it stands."""
-    found = _as_json(Result("configuration", finding.code, finding.facts), lang)
+    found = _as_json(Result(CONFIGURATION, finding.code, finding.facts), lang)
     place = {"file": finding.file, "line": finding.place.line, "column": finding.place.column}
-    return {**found, **place}
+    return {**found, "title": finding.as_json(lang)["text"], **place}
+
+
+def _print_finding(finding: Finding, lang: str) -> None:
+    place = f"{finding.file}:{finding.place.line}:{finding.place.column}"
+    text = f"{place} {finding.as_json(lang)['text']}"
+    _print_wrong(Result(CONFIGURATION, finding.code, finding.facts), text, lang)
 
 
 def _print(result: Result, lang: str) -> None:
@@ -84,9 +109,12 @@ def _print(result: Result, lang: str) -> None:
         facts = "  ".join(seen(fact, value, lang) for fact, value in result.facts.items())
         click.echo(f"✓  {name} {facts}".rstrip())
     else:
-        said = entry(result.code)
-        mark = "✗" if said.severity == "error" else "!"
-        who = WHO[said.who][0 if zh else 1]
-        click.echo(f"{mark}  {name} {said.title(lang, result.facts)} [{result.code}] ({who})")
-        for number, step in enumerate(said.steps(lang, result.facts), start=1):
-            click.echo(f"      {number}. {step}")
+        _print_wrong(result, entry(result.code).title(lang, result.facts), lang)
+
+
+def _print_wrong(result: Result, text: str, lang: str) -> None:
+    said = entry(result.code or "")
+    mark, who = "✗" if said.severity == "error" else "!", WHO[said.who][0 if lang == "zh" else 1]
+    click.echo(f"{mark}  {padded(label(result.check, lang), NAME_CELLS)} {text} [{result.code}] ({who})")
+    for number, step in enumerate(said.steps(lang, result.facts), start=1):
+        click.echo(f"      {number}. {step}")

@@ -7,12 +7,13 @@ from agent.cli.status import STATES
 
 #: What a check is called on a Chinese screen; its English name is a key that programs rely on.
 LABELS = {
+    "configuration": "配置文件",
     "package": "软件包",
     "daemon": "守护进程",
     "last run": "上次运行",
     "cause": "停止原因",
     "unit": "系统服务",
-    "file": "配置文件",
+    "file": "生效的配置",
     "loops": "循环",
     "disk": "磁盘",
     "secrets": "密钥与票据",
@@ -51,6 +52,8 @@ LABELS = {
     "skew": "时间偏差",
     "signature": "平台签名",
 }
+#: English names that say less than the check looks at: `file` is what is in force held against the file.
+ENGLISH = {"file": "in force"}
 #: What a check saw where all is well.
 FACTS = {
     "address": "地址",
@@ -60,6 +63,7 @@ FACTS = {
     "device": "设备号",
     "difference": "差额",
     "engine": "引擎",
+    "file": "文件",
     "free": "剩余空间",
     "host": "主机",
     "hours": "最早一条已等待（小时）",
@@ -94,7 +98,7 @@ MIB = 2**20
 
 def label(check: str, lang: str) -> str:
     """Return what a check is called."""
-    return LABELS.get(check, check) if lang == "zh" else check
+    return LABELS.get(check, check) if lang == "zh" else ENGLISH.get(check, check)
 
 
 def seen(fact: str, value: str, lang: str) -> str:

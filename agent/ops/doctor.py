@@ -52,20 +52,17 @@ Ask = Callable[[str], Any]
 Look = Callable[[], Found]
 
 
-class Doctor:
-    """What the checks share: the configuration, and what the owner of the state directory answers.
+class Examination:
+    """What every examination shares: where the state is, and what its owner says.
 
-    `daemon` returns the running daemon's status, None where none runs; `ask` is a verb of the control
-    socket, answered by the daemon or in this process.
+    `daemon` returns the running daemon's status, None where none runs.
     """
 
-    def __init__(self, config: Config, daemon: Callable[[], Any], ask: Ask, clock: Clock) -> None:
-        self._config = config
+    def __init__(self, state_dir: Path, daemon: Callable[[], Any], clock: Clock) -> None:
         self._reached = daemon
-        self._ask = ask
         self._clock = clock
-        self._state_dir = Path(config.state_dir)
-        self._account = service_account(self._state_dir)
+        self._state_dir = state_dir
+        self._account = service_account(state_dir)
         self._report: dict[str, Any] = {}
 
     def examine(self, within_s: float = WITHIN_S) -> list[Result]:
@@ -74,7 +71,7 @@ class Doctor:
 
     def checks(self) -> list[Check]:
         """Return every check, in the order in which they are shown."""
-        return [*self._here(), *self._kept(), *self._devices(), *self._way()]
+        raise NotImplementedError
 
     def _condition(self, name: str, needs: tuple[str, ...] = (), instead: Look | None = None) -> Check:
         """Return the check of a condition; `instead`: what is looked at while no daemon runs."""
@@ -102,6 +99,31 @@ class Doctor:
             return conditions.NAMED[name].found(report, self._clock.now()) or GOOD
 
         return Check(name, look, after=("database",))
+
+    @property
+    def _runs(self) -> bool:
+        return bool(self._report.get("daemon"))
+
+    def _daemon(self) -> Found:
+        live = self._reached()
+        if live is None:
+            self._report = {"daemon": False, "down": list(down.why(self._state_dir))}
+        else:
+            self._report = {"down": [], **live}
+        return conditions.NAMED["daemon"].found(self._report, self._clock.now()) or GOOD
+
+
+class Doctor(Examination):
+    """By a configuration that can be used. `ask`: a verb of the socket, answered by the daemon or here."""
+
+    def __init__(self, config: Config, daemon: Callable[[], Any], ask: Ask, clock: Clock) -> None:
+        super().__init__(Path(config.state_dir), daemon, clock)
+        self._config = config
+        self._ask = ask
+
+    def checks(self) -> list[Check]:
+        """Return every check, in the order in which they are shown."""
+        return [*self._here(), *self._kept(), *self._devices(), *self._way()]
 
     def _here(self) -> list[Check]:
         return [
@@ -163,20 +185,8 @@ class Doctor:
     # --- what the owner answers ---------------------------------------------------------------------
 
     @property
-    def _runs(self) -> bool:
-        return bool(self._report.get("daemon"))
-
-    @property
     def _device_status(self) -> int:
         return int(self._report.get("device", {}).get("status", 0))
-
-    def _daemon(self) -> Found:
-        live = self._reached()
-        if live is None:
-            self._report = {"daemon": False, "down": list(down.why(self._state_dir))}
-        else:
-            self._report = {"down": [], **live}
-        return conditions.NAMED["daemon"].found(self._report, self._clock.now()) or GOOD
 
     def _database(self) -> Found:
         if not self._runs:  # which has answered already, all of it

@@ -24,6 +24,7 @@ from agent.ops import bundle, down
 from agent.ops.access import as_owner_of
 from agent.ops.bundle import Bundle
 from agent.ops.doctor import Doctor
+from agent.ops.unconfigured import Unconfigured
 
 COMMAND_S = 5.0
 JOURNAL_LINES = 2000
@@ -70,8 +71,9 @@ def collect(
     made.add("journal.json", _journal)
     made.add("usb.json", _usb)
     if config is None:
-        for name in ("config.json", "doctor.json", "audit.json"):
+        for name in ("config.json", "audit.json"):
             made.leave_out(name, NO_CONFIG)
+        made.add("doctor.json", lambda: bundle.results(Unconfigured(state_dir, daemon, clock).examine()))
         if state_dir is None or not state_dir.is_dir():
             made.leave_out("state.json", NO_CONFIG)
             made.leave_out("status.json", NO_CONFIG)
