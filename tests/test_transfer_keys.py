@@ -176,7 +176,7 @@ def test_an_export_while_the_daemon_runs_and_its_refusals(site: Site, tmp_path: 
         wait_for("the daemon answers", (state_of(site) / "control.sock").exists)
         out = tmp_path / "e"
         assert answered(site, "outbox", "export", str(out), "--passphrase-file", word)["exported"] == 5
-        refused(site, "E8309", "outbox", "export", str(out), "--passphrase-file", word)
+        refused(site, "E8316", "outbox", "export", str(out), "--passphrase-file", word)
         missing = str(tmp_path / "f")
         refused(site, "E3110", "outbox", "export", missing, "--id", "f" * 32, "--passphrase-file", word)
         assert not Path(missing).exists(), "half an export would be taken for a whole one"
