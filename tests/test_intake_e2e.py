@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import codes_seen
 import cv2
 import psutil
 import pytest
@@ -80,7 +81,9 @@ class Kiosk:
         with requests.Session() as session:
             session.trust_env = False
             state = session.get(f"{self.url}/api/state", timeout=PATIENCE_S).json()
-        return str(state["topics"]["screen"]["code"])
+        code = str(state["topics"]["screen"]["code"])
+        codes_seen.saw(code)
+        return code
 
     def up(self) -> bool:
         """Return whether the daemon answers and is healthy."""
