@@ -6,6 +6,7 @@ that `status` tells, by the same report (`conditions`), and what it alone looks 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -52,7 +53,7 @@ Ask = Callable[[str], Any]
 Look = Callable[[], Found]
 
 
-class Examination:
+class Examination(ABC):
     """What every examination shares: where the state is, and what its owner says.
 
     `daemon` returns the running daemon's status, None where none runs.
@@ -69,9 +70,9 @@ class Examination:
         """Make every check."""
         return _once(checking.run(self.checks(), within_s))
 
+    @abstractmethod
     def checks(self) -> list[Check]:
         """Return every check, in the order in which they are shown."""
-        raise NotImplementedError
 
     def _condition(self, name: str, needs: tuple[str, ...] = (), instead: Look | None = None) -> Check:
         """Return the check of a condition; `instead`: what is looked at while no daemon runs."""
